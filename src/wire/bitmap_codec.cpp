@@ -1,0 +1,1 @@
+#include "wire/bitmap_codec.hpp"

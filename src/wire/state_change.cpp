@@ -1,0 +1,1 @@
+#include "wire/state_change.hpp"
