@@ -47,7 +47,7 @@ void mask_surplus_bits(std::span<uint64_t> words, uint64_t bits);
 uint64_t count_bits(std::span<const uint64_t> words);
 
 // Sets the bits of a hot extent in bitmap bytes as they are on disk (meta data 8.9): bytes [128 e, 128 e +
-// 128), clipped to the array. The number of bits that were not set before, or -1 if the extent lies beyond
+// 128), clipped to the array. The number of bits that were not set before, nullopt if the extent lies beyond
 // the array.
 std::optional<uint64_t> mark_al_extent(std::span<uint8_t> bitmap_bytes_on_disk, AlExtent extent);
 
