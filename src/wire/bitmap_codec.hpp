@@ -42,7 +42,6 @@ class BitmapSender {
     uint64_t bit_ = 0;   // next bit to send
     uint64_t word_ = 0;  // next word of a plain packet
     bool use_rle_;
-    bool last_was_plain_ = false;
     bool done_ = false;
 };
 

@@ -134,8 +134,8 @@ struct AlgorithmName {
 // P_DATA, P_DATA_REPLY, P_RS_DATA_REPLY.
 struct Data {
     static constexpr size_t bytes = 24;
-    Sector sector;
-    BlockId block_id;
+    Sector sector{};
+    BlockId block_id{};
     uint32_t seq_num = 0;
     uint32_t dp_flags = 0;
     bool operator==(const Data&) const = default;
@@ -144,8 +144,8 @@ struct Data {
 // P_TRIM, P_ZEROES.
 struct Trim {
     static constexpr size_t bytes = 28;
-    Sector sector;
-    BlockId block_id;
+    Sector sector{};
+    BlockId block_id{};
     uint32_t seq_num = 0;
     uint32_t dp_flags = 0;
     uint32_t size_bytes = 0;
@@ -155,8 +155,8 @@ struct Trim {
 // Every acknowledgement and negative reply, P_OV_RESULT, P_RS_IS_IN_SYNC, P_RS_CANCEL (wire protocol 4.2).
 struct BlockAck {
     static constexpr size_t bytes = 24;
-    Sector sector;
-    BlockId block_id;
+    Sector sector{};
+    BlockId block_id{};
     uint32_t size_bytes = 0;
     uint32_t seq_num = 0;
     bool operator==(const BlockAck&) const = default;
@@ -165,8 +165,8 @@ struct BlockAck {
 // P_DATA_REQUEST, P_RS_DATA_REQUEST, P_RS_THIN_REQ, P_CSUM_RS_REQUEST, P_OV_REQUEST, P_OV_REPLY.
 struct BlockRequest {
     static constexpr size_t bytes = 24;
-    Sector sector;
-    BlockId block_id;
+    Sector sector{};
+    BlockId block_id{};
     uint32_t size_bytes = 0;
     bool operator==(const BlockRequest&) const = default;
 };
@@ -174,7 +174,7 @@ struct BlockRequest {
 // P_OUT_OF_SYNC, P_RS_DEALLOCATED.
 struct BlockDesc {
     static constexpr size_t bytes = 16;
-    Sector sector;
+    Sector sector{};
     uint32_t size_bytes = 0;
     bool operator==(const BlockDesc&) const = default;
 };
@@ -234,7 +234,7 @@ struct Protocol {
     bool discard_my_data = false;
     bool dry_run = false;
     bool two_primaries = false;
-    AlgorithmName integrity_alg;  // "" = none
+    AlgorithmName integrity_alg{};  // "" = none
     bool operator==(const Protocol&) const = default;
 };
 
@@ -242,8 +242,8 @@ struct Protocol {
 struct SyncParam {
     static constexpr size_t bytes = 148;
     uint32_t resync_rate_kib_s = 250;
-    AlgorithmName verify_alg;
-    AlgorithmName csums_alg;
+    AlgorithmName verify_alg{};
+    AlgorithmName csums_alg{};
     uint32_t c_plan_ahead_ds = 20;    // tenths of a second
     uint32_t c_delay_target_ds = 10;  // tenths of a second
     uint32_t c_fill_target_sectors = 100;
@@ -277,7 +277,7 @@ struct Sizes {
     uint16_t queue_order_type = 0;
     uint16_t dds_flags = 0;
     // Absent without the feature, and after decoding a trailer whose block sizes make no sense (17.3).
-    std::optional<QueueLimits> limits;
+    std::optional<QueueLimits> limits = std::nullopt;
     bool operator==(const Sizes&) const = default;
 };
 
@@ -300,7 +300,7 @@ inline constexpr uint64_t uuid_just_created = 4;
 // P_STATE.
 struct StatePacket {
     static constexpr size_t bytes = 4;
-    State state;
+    State state{};
     bool operator==(const StatePacket&) const = default;
 };
 

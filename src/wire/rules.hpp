@@ -43,7 +43,7 @@ struct Agreement {
 // A header that passed the check, and where the bytes behind it belong:
 // header.length = fixed_bytes + digest_bytes + variable_bytes, in this order on the wire.
 struct PacketInfo {
-    Header header;
+    Header header{};
     uint16_t fixed_bytes = 0;
     uint16_t digest_bytes = 0;    // also the HMAC of P_AUTH_RESPONSE
     uint32_t variable_bytes = 0;  // data block, bitmap, challenge, or text
