@@ -1,0 +1,1 @@
+#include "engine/generations.hpp"

@@ -1,0 +1,1 @@
+#include "engine/split_brain.hpp"
