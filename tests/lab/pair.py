@@ -1,0 +1,151 @@
+"""Two machines with one drbd.conf, and the moves that most scenarios begin with."""
+
+import os
+import re
+import shutil
+import tempfile
+
+from . import conf
+from .compare import compare_data_areas
+from .disk import Disk, VolatileDisk
+from .network import Switch
+from .node import Node
+from .process import CommandFailed, LabError, WaitExpired, run_local
+from .uml import KernelNode
+
+KINDS = {"duplex": Node, "kernel": KernelNode}
+
+# What a kernel says when something is wrong. DRBD's own lines are judged by words, the rest of the kernel's by its alarms.
+_ALARM = re.compile(r"BUG|WARNING:|Oops|Call Trace|general protection|Kernel panic|INFO: task|I/O error|soft lockup")
+_DRBD_LINE = re.compile(r"\bdrbd")
+_DRBD_TROUBLE = re.compile(r"error|fail|assert|unexpected|bad|invalid|corrupt|mismatch|wrong|timed out|split-brain|too|cannot|can't|"
+                           r"FIXME|lost|unable|incompatible|expected|logic|unknown packet", re.I)
+# Not troubles: states and words that contain one of the above.
+_DRBD_HARMLESS = re.compile(r"helper command: .* exit code 0|Method to ensure|disk\( \w+ -> \w+ \) *$|recounting of set bits took|"
+                            r"Discarding network configuration|peer\( \w+ -> Unknown \) conn\( \w+ -> (NetworkFailure|TearDown|Disconnecting|BrokenPipe|Timeout)")
+
+
+class Pair:
+    """`left` and `right`, of the kinds given. Machines are booted when needed and kept for the next scenario."""
+
+    def __init__(self, left_kind, right_kind, size_bytes=64 << 20, volatile=(), names=("proxmox-105", "proxmox-106")):
+        self.directory = tempfile.mkdtemp(prefix="duplex-lab.", dir="/var/tmp")
+        self.switch = Switch()
+        self.machines = []
+        for index, (name, kind) in enumerate(zip(names, (left_kind, right_kind))):
+            side = ("left", "right")[index]
+            disk = (VolatileDisk if side in volatile else Disk)(os.path.join(self.directory, f"{name}.img"), size_bytes)
+            self.machines.append(KINDS[kind](name, f"10.0.7.{105 + index}", self.directory, self.switch, disk))
+        self.left, self.right = self.machines
+        self._marks = {}
+        self.allowed = []
+
+    def machine(self, side):
+        return {"left": self.left, "right": self.right}[side]
+
+    def other(self, machine):
+        return self.right if machine is self.left else self.left
+
+    # Before and after a scenario
+
+    def fresh(self, configuration=None):
+        """Both machines on, nothing configured in DRBD, blank disks, cables plugged, the given drbd.conf on both."""
+        for machine in self.machines:
+            self._blank(machine)
+        self._marks = {machine: machine.log_mark() for machine in self.machines}
+        self.allowed = []
+        self.configure(configuration or conf.fast(self.left, self.right))
+
+    def _blank(self, machine):
+        if machine.running and not machine.disk.volatile and self._is_down(machine):
+            machine.plug_in()
+            machine.disk.erase()
+            machine.run("blockdev --flushbufs /dev/sdb1")
+            return
+        machine.power_off()
+        machine.disk.erase()
+        machine.boot()
+
+    @staticmethod
+    def _is_down(machine):
+        try:
+            machine.drbdadm("down r0", check=False, limit_s=10)
+            return machine.status() is None
+        except LabError:
+            return False
+
+    def configure(self, configuration, machines=None):
+        for machine in machines or self.machines:
+            machine.write_file("/etc/drbd.conf", configuration)
+
+    def allow(self, *patterns):
+        """Log lines that this scenario means to cause."""
+        self.allowed += patterns
+
+    def troubles(self):
+        """Lines of both machines' logs since fresh() that are neither harmless nor allowed."""
+        found = []
+        for machine in self.machines:
+            for line in machine.log_since(self._marks.get(machine, 0)).splitlines():
+                trouble = _ALARM.search(line) or (_DRBD_LINE.search(line) and _DRBD_TROUBLE.search(line)
+                                                  and not _DRBD_HARMLESS.search(line))
+                if trouble and not any(re.search(allowed, line) for allowed in self.allowed):
+                    found.append(f"{machine.name} ({machine.kind}): {line.strip()}")
+        return found
+
+    # Moves
+
+    def create_md(self, options=""):
+        for machine in self.machines:
+            machine.drbdadm(f"create-md {options} r0")
+
+    def up(self, *machines):
+        for machine in machines or self.machines:
+            machine.drbdadm("up r0")
+
+    def connected(self, limit_s=30):
+        for machine in self.machines:
+            machine.await_connection("Connected", limit_s=limit_s)
+
+    def synced(self, limit_s=60):
+        for machine in self.machines:
+            machine.await_synced(limit_s)
+
+    def mirrored(self, source=None, configuration=None):
+        """From nothing to both UpToDate, `source` (left if not given) Primary."""
+        source = source or self.left
+        self.fresh(configuration)
+        self.create_md()
+        self.up()
+        self.connected()
+        source.drbdadm("-- --overwrite-data-of-peer primary r0")
+        self.synced()
+        return source, self.other(source)
+
+    def compare(self):
+        """Bytes compared; both data areas are the same or it is an error. Nothing may be writing."""
+        return compare_data_areas(self.left.backing_file, self.right.backing_file)
+
+    def describe(self):
+        """What a failed scenario wants to know: the state and the last log lines of both machines."""
+        text = ""
+        for machine in self.machines:
+            try:
+                state = machine.proc_text() if machine.running else "(off)\n"
+            except (LabError, OSError) as error:
+                state = f"({error})\n"
+            log = machine.log_since(self._marks.get(machine, 0)).splitlines()[-60:]
+            text += f"--- {machine.name} ({machine.kind})\n{state}" + "".join(f"    {line}\n" for line in log)
+        return text
+
+    def close(self):
+        errors = []
+        for machine in self.machines:
+            try:
+                machine.close()
+            except (LabError, OSError) as error:
+                errors.append(str(error))
+        self.switch.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if errors:
+            raise LabError("; ".join(errors))
