@@ -108,10 +108,17 @@ constexpr bool is_suspended(const State& state) {
 constexpr bool has_isp(const State& state) {
     return state.aftr_isp || state.peer_isp || state.user_isp;
 }
-// Writes go to the peer (states 9.3).
-bool replicate(const State& state);
+// Writes go to the peer (states 9.3). Connected with an Inconsistent peer is not enough: every write then
+// only sets bits.
+constexpr bool replicate(const State& state) {
+    return state.pdsk == DiskState::up_to_date ||
+           (state.pdsk >= DiskState::inconsistent && state.conn >= ConnState::wf_bitmap_t &&
+            state.conn < ConnState::ahead);
+}
 // Writes set bits here and, by P_OUT_OF_SYNC, there (states 9.3).
-bool mark_and_tell(const State& state);
+constexpr bool mark_and_tell(const State& state) {
+    return state.conn == ConnState::ahead || state.conn == ConnState::wf_bitmap_s;
+}
 
 // The superblock's flags in the new state; flags that do not follow the state keep their value. Only for a
 // disk that is Inconsistent or better: of a failing disk the last flags before the failure stay (states 2.7,
