@@ -29,13 +29,17 @@ class Writer {
         at_ += sizeof value;
         return *this;
     }
-    Writer& text(std::string_view value, size_t field_bytes) {
-        std::memset(at_, 0, field_bytes);
-        std::memcpy(at_, value.data(), value.size());
-        at_ += field_bytes;
+    Writer& zeroes(size_t count_bytes) {
+        std::memset(at_, 0, count_bytes);
+        at_ += count_bytes;
         return *this;
     }
-    Writer& zeroes(size_t count_bytes) { return text({}, count_bytes); }
+    // NUL-padded to field_bytes.
+    Writer& text(std::string_view value, size_t field_bytes) {
+        std::memcpy(at_, value.data(), value.size());
+        at_ += value.size();
+        return zeroes(field_bytes - value.size());
+    }
 
     size_t written() const { return static_cast<size_t>(at_ - start_); }
 
