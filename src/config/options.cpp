@@ -436,7 +436,10 @@ Result<int64_t> parse_number(std::string_view text, NumberUnit unit) {
 Status check_range(const Option& option, std::string_view text, int64_t number) {
     if (number >= option.min && number <= option.max) return Ok{};
     const std::string_view unit = unit_suffix(option.unit);
-    return error("{} {} => {}{} out of range [{}..{}]{}.", option.name, text, number, unit, option.min,
+    // A negative number is shown as the unsigned one it would be taken for, unless the option knows such.
+    const std::string shown = number < 0 && option.min >= 0 ? fmt::to_string(static_cast<uint64_t>(number))
+                                                            : fmt::to_string(number);
+    return error("{} {} => {}{} out of range [{}..{}]{}.", option.name, text, shown, unit, option.min,
                  option.max, unit);
 }
 
