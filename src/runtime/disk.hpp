@@ -2,31 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 
 #include "base/list.hpp"
 #include "base/pool.hpp"
 #include "engine/ports.hpp"
-#include "runtime/fd.hpp"
+#include "runtime/device.hpp"
 #include "runtime/loop.hpp"
 
 namespace duplex::runtime {
-
-// What opening a device found out.
-struct OpenedDevice {
-    Fd fd;
-    engine::DiskLimits limits;
-    bool block_device = false;
-    bool direct = true;               // false: the file system refuses O_DIRECT
-    uint32_t buffer_alignment = 512;  // of memory, for direct I/O
-    bool discard_command = false;     // block device: the kernel has discard as an io_uring command
-};
-
-// Opens for reading and writing, exclusively: O_EXCL for a block device (refused while it is mounted, a swap,
-// a volume-group member or another process's), an exclusive lock for a regular file. The error names the path
-// and, where the kernel knows, the reason.
-Result<OpenedDevice> open_device(const std::string& path);
 
 class Disk final : public engine::Disk {
   public:
@@ -46,33 +30,44 @@ class Disk final : public engine::Disk {
     size_t waiting() const { return waiting_.size(); }
 
   private:
+    static constexpr size_t in_flight_max = 256;
+
+    // The ways to discard or to write zeroes, best first.
+    enum class Way : uint8_t { discard_command, punch_hole, zero_range, write_zeroes };
+
     // One operation in the kernel. An engine operation may take several in turn: the rest of a short
-    // transfer, or another way when the first is not supported.
+    // transfer, or the next way when one is not supported.
     struct Slot final : Completion {
-        void complete(int result, uint32_t flags) override { disk->finished(*this, result); }
+        void complete(int result, uint32_t) override { disk->finished(*this, result); }
         Disk* disk = nullptr;
         engine::DiskIo* io = nullptr;
         uint32_t done_bytes = 0;
-        uint8_t way = 0;  // discard, write_zeroes: which of the ways is being tried
+        Way way = Way::punch_hole;
     };
 
     Disk(Loop& loop, std::string path, OpenedDevice device);
     ~Disk() = default;
 
-    void start(Slot& slot);
-    void start_transfer(Slot& slot);
-    void start_discard(Slot& slot);
-    void start_write_zeroes(Slot& slot);
-    void start_fallocate(Slot& slot, int mode);
+    void check(const engine::DiskIo& io) const;
+    void start(engine::DiskIo& io);
+    void go_on(Slot& slot);
+    void transfer(Slot& slot);
+    void write_zeroes(Slot& slot);
+    void discard(Slot& slot);
+    void fallocate(Slot& slot, int mode);
+    Way first_way(const engine::DiskIo& io) const;
+    bool next_way(Slot& slot);
     void finished(Slot& slot, int result);
-    bool next_way(Slot& slot, int error);
+    bool moves_bytes(const Slot& slot) const;
     void give_back(Slot& slot, int error);
+    bool idle() const { return slots_.used() == 0 && waiting_.empty(); }
 
     Loop* loop_;
     std::string path_;
     OpenedDevice device_;
-    uint64_t size_bytes_;
     bool closing_ = false;
+    bool can_punch_ = true;  // until the device says no
+    bool can_zero_range_ = true;
     Pool<Slot> slots_;
     List<engine::DiskIo, engine::DiskIo> waiting_;  // for a slot, in the order of submit()
 };

@@ -116,7 +116,7 @@ class Loop final : public engine::Clock {
     void end_of_turn(Deferred& d) { schedule(d, end_); }
     void cancel(Deferred& d);  // harmless when not scheduled
 
-    // Hooks added during a turn run from the next one on.
+    // Both may be called from within a hook.
     void add_hook(TurnHook& hook);
     void remove_hook(TurnHook& hook);
 
@@ -129,6 +129,7 @@ class Loop final : public engine::Clock {
   private:
     using Timers = List<engine::Timer, engine::Timer>;
     using DeferredList = List<Deferred, Deferred>;
+    using Hooks = List<TurnHook, TurnHook>;
 
     Loop() = default;
     void schedule(Deferred& d, DeferredList& list);
@@ -148,13 +149,13 @@ class Loop final : public engine::Clock {
     const uint8_t* registered_ = nullptr;
     size_t registered_bytes_ = 0;
 
-    // Sorted by deadline. A resource arms a few dozen timers and mostly with the same few delays, so a new
-    // one's place is found from the back in a few steps.
+    // Sorted by deadline. A resource has about ten timers armed at a time, the busiest being those that end
+    // up last, so a new one's place is found at once or in a few steps.
     Timers timers_;
     DeferredList next_;
     DeferredList end_;
-    List<TurnHook, TurnHook> hooks_;
-    TurnHook* next_hook_ = nullptr;  // where run_hooks() goes on; remove_hook() moves it
+    Hooks hooks_;
+    Hooks::iterator next_hook_{nullptr};  // where run_hooks() goes on; remove_hook() moves it
 };
 
 }  // namespace duplex::runtime

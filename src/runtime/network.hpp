@@ -1,7 +1,8 @@
 // engine::Network: listening and connecting on TCP for one resource (wire protocol 2.2, 17.2).
 #pragma once
 
-#include <memory>
+#include <string>
+#include <string_view>
 
 #include "base/list.hpp"
 #include "engine/ports.hpp"
@@ -19,7 +20,7 @@ class Network final : public engine::Network {
     static constexpr int backlog = 5;
 
     // name stands in log lines ("drbd r0").
-    Network(Loop& loop, std::string name) : loop_(&loop), name_(std::move(name)) {}
+    Network(Loop& loop, std::string name);
     // close_all() and a drained loop come before.
     ~Network();
 
@@ -37,16 +38,21 @@ class Network final : public engine::Network {
     class Listener;
     class Attempt;
 
-    Result<Fd> make_socket(const SocketAddress& address) const;
+    void accept(Fd fd, const SocketAddress& from);
+    void refuse(const SocketAddress& from, std::string_view why);
 
     Loop* loop_;
     std::string name_;
     engine::Endpoint local_, peer_;
     engine::SocketLimits limits_;
     engine::NetworkEvents* events_ = nullptr;
-    Listener* listener_ = nullptr;  // owns itself; so do those stopped, until the kernel lets go
+    // Both own themselves, and outlive their part here until the kernel has given back what it holds.
+    Listener* listener_ = nullptr;
     Attempt* attempt_ = nullptr;
     List<Socket, Socket> sockets_;
+
+    uint64_t refusals_unlogged_ = 0;
+    uint64_t next_refusal_log_ms_ = 0;
 };
 
 }  // namespace duplex::runtime

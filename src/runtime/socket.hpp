@@ -33,6 +33,9 @@ class Socket final : public engine::Socket, public ListNode<Socket> {
     void close(bool orderly) override;
     uint64_t sent_bytes() const override { return sent_bytes_; }
 
+    // Closes at once, whatever state it is in: the process ends.
+    void abandon();
+
   private:
     enum class State : uint8_t {
         open,
@@ -43,9 +46,10 @@ class Socket final : public engine::Socket, public ListNode<Socket> {
     ~Socket() = default;
 
     void flush();
-    void gather();
+    bool gather();
     void sent(int result);
     void account(size_t bytes);
+    void send_failed(int error);
 
     void receive();
     void received(int result);
@@ -57,19 +61,18 @@ class Socket final : public engine::Socket, public ListNode<Socket> {
     void drained();
     void linger_over();
     void settle();
-    void drop_queue();
 
     Loop* loop_;
     List<Socket, Socket>* all_;
     Fd fd_;
     bool cork_;
     State state_ = State::open;
-    engine::SocketEvents* events_ = nullptr;
+    engine::SocketEvents* events_ = nullptr;  // set whenever a receive is in flight and state_ is open
 
     List<engine::OutPacket, engine::OutPacket> queue_;
     size_t front_sent_bytes_ = 0;  // of the first packet in queue_
     uint64_t sent_bytes_ = 0;
-    int send_error_ = 0;
+    int send_error_ = 0;  // nothing can be sent any more
     msghdr message_{};
     std::array<iovec, iovecs_max> iovecs_;
 
