@@ -1,0 +1,136 @@
+// get-gi, show-gi, set-gi (meta data 16.1 to 16.3).
+#include <array>
+#include <charconv>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "tools/drbdmeta/area.hpp"
+#include "tools/drbdmeta/ask.hpp"
+#include "tools/drbdmeta/commands.hpp"
+#include "tools/drbdmeta/exit_code.hpp"
+
+namespace duplex::drbdmeta {
+
+namespace {
+
+namespace flag = meta::flag;
+
+// In the order of the text.
+constexpr std::array gi_flags = {flag::consistent,     flag::was_up_to_date, flag::primary_ind,
+                                 flag::connected_ind,  flag::full_sync,      flag::peer_out_dated,
+                                 flag::crashed_primary};
+
+std::string gi_text(const meta::Superblock& sb) {
+    std::string text =
+        fmt::format("{:016X}:{:016X}:{:016X}:{:016X}", sb.uuids[0], sb.uuids[1], sb.uuids[2], sb.uuids[3]);
+    for (uint32_t bit : gi_flags) text += sb.has(bit) ? ":1" : ":0";
+    return text;
+}
+
+constexpr std::string_view above = R"(
+       +--<  Current data generation UUID  >-
+       |               +--<  Bitmap's base data generation UUID  >-
+       |               |                 +--<  younger history UUID  >-
+       |               |                 |         +-<  older history  >-
+       V               V                 V         V
+)";
+
+constexpr std::string_view below = R"(
+                                                                    ^ ^ ^ ^ ^ ^ ^
+                                      -<  Data consistency flag  >--+ | | | | | |
+                             -<  Data was/is currently up-to-date  >--+ | | | | |
+                                  -<  Node was/is currently primary  >--+ | | | |
+                                  -<  Node was/is currently connected  >--+ | | |
+         -<  Node was in the progress of setting all bits in the bitmap  >--+ | |
+                        -<  The peer's disk was out-dated or inconsistent  >--+ |
+      -<  This node was a crashed primary, and has not seen its peer since   >--+
+
+)";
+
+std::string flags_text(const meta::Superblock& sb) {
+    const char* disk = !sb.has(flag::consistent)       ? "Inconsistent"
+                       : !sb.has(flag::was_up_to_date) ? "Outdated"
+                                                       : "UpToDate";
+    return fmt::format("flags:{} {}, {}, {}{}{}\n", sb.has(flag::crashed_primary) ? " crashed" : "",
+                       sb.has(flag::primary_ind) ? "Primary" : "Secondary",
+                       sb.has(flag::connected_ind) ? "Connected" : "StandAlone", disk,
+                       sb.has(flag::full_sync) ? ", need full sync" : "",
+                       sb.has(flag::peer_out_dated) ? ", peer Outdated" : "");
+}
+
+bool parse_number(std::string_view text, int base, uint64_t& value) {
+    if (base == 16 && (text.starts_with("0x") || text.starts_with("0X"))) text.remove_prefix(2);
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+    return problem == std::errc() && end == text.data() + text.size();
+}
+
+// Applies a GI text to the superblock; an empty field leaves its value (meta data 16.3).
+Status apply_gi(std::string_view text, meta::Superblock& sb) {
+    const size_t fields = sb.uuids.size() + gi_flags.size();
+    for (size_t field = 0; field < fields; ++field) {
+        const size_t colon = text.find(':');
+        const std::string_view word = text.substr(0, colon);
+        uint64_t value = 0;
+        if (field < sb.uuids.size()) {
+            if (!word.empty() && !parse_number(word, 16, value)) return error("'{}' is not a number.", word);
+            if (!word.empty()) sb.uuids[field] = value;
+        } else if (!word.empty()) {
+            if (!parse_number(word, 10, value)) return error("'{}' is not a number.", word);
+            if (value > 1) return error("'{}' is not 0 or 1.", value);
+            const uint32_t bit = gi_flags[field - sb.uuids.size()];
+            sb.flags = value == 1 ? sb.flags | bit : sb.flags & ~bit;
+        }
+        if (colon == std::string_view::npos) break;
+        text.remove_prefix(colon + 1);
+    }
+    return Ok{};
+}
+
+}  // namespace
+
+int get_gi(const Options& options, Device& device) {
+    Result<std::optional<Area>> found = find_area(device, options);
+    if (!found) return fail(exit_io, found.error());
+    if (!*found) return exit_failed;
+    fmt::print("{}\n", gi_text((*found)->superblock));
+    return exit_ok;
+}
+
+int show_gi(const Options& options, Device& device) {
+    Result<std::optional<Area>> found = find_area(device, options);
+    if (!found) return fail(exit_io, found.error());
+    if (!*found) return exit_failed;
+    const meta::Superblock& sb = (*found)->superblock;
+    fmt::print("{}{}{}", above, gi_text(sb), below);
+    fmt::print("{}meta-data: {}\n", flags_text(sb), sb.has(flag::al_clean) ? "clean" : "need apply-al");
+    if (sb.la_size_sectors == 0) {
+        fmt::print("zero size device -- never seen peer yet?\n");
+        return exit_ok;
+    }
+    fmt::print("last agreed size: {} ({} sectors)\nlast agreed max bio size: {} Byte\n",
+               pretty_size(sb.la_size_sectors * sector_bytes), sb.la_size_sectors,
+               sb.la_peer_max_bio_size_bytes);
+    return exit_ok;
+}
+
+int set_gi(const Options& options, Device& device) {
+    Result<std::optional<Area>> found = find_area(device, options);
+    if (!found) return fail(exit_io, found.error());
+    if (!*found) return exit_failed;
+    Area& area = **found;
+    const std::string before = gi_text(area.superblock);
+    if (Status s = apply_gi(options.arguments[0], area.superblock); !s) return fail(exit_io, s.error());
+    fmt::print("previously {}\nset GI to  {}\n", before, gi_text(area.superblock));
+    if (!confirmed(options, "Write new GI to disk?")) {
+        fmt::print("Operation canceled.\n");
+        return exit_ok;
+    }
+    permit_area(device, area.layout);
+    if (Status s = write_superblock(device, area); !s) return fail(exit_io, s.error());
+    if (Status s = finish(device, options, area.superblock); !s) return fail(exit_io, s.error());
+    return exit_ok;
+}
+
+}  // namespace duplex::drbdmeta
