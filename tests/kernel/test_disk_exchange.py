@@ -1,6 +1,5 @@
 """A disk that one implementation used is put into a machine of the other, after an orderly down and after a crash."""
 
-import re
 import shutil
 
 import pytest
@@ -31,7 +30,7 @@ def test_after_clean_down(pair, maker):
     user = pair.other(maker)
     pair.fresh()
     maker.drbdadm("create-md r0")
-    maker.drbdadm("attach r0")
+    maker.drbdadm("up r0")
     maker.drbdadm("-- --overwrite-data-of-peer primary r0")
     load = Workload(maker, run=1, span_blocks=SPAN, count=300)
     load.join()
@@ -42,7 +41,7 @@ def test_after_clean_down(pair, maker):
     carry_disk(maker, user)
     assert generations(user) == made
     # It is attached, used and given back.
-    user.drbdadm("attach r0")
+    user.drbdadm("up r0")
     status = user.status()
     assert (status.disk, status.role) == ("UpToDate", "Secondary")
     user.drbdadm("primary r0")
@@ -54,7 +53,7 @@ def test_after_clean_down(pair, maker):
     used = generations(user)
     carry_disk(user, maker)
     assert generations(maker) == used
-    maker.drbdadm("attach r0")
+    maker.drbdadm("up r0")
     assert maker.status().disk == "UpToDate"
     maker.drbdadm("primary r0")
     assert maker.read(20 * MIB, 2 * MIB) == pattern("made", MIB) + pattern("used", MIB)
@@ -93,7 +92,7 @@ def test_after_crash(pair, maker):
 
 def replay_and_attach(machine):
     """KiB out of sync after the activity log was replayed and the disk attached."""
-    machine.drbdadm("attach r0")
+    machine.drbdadm("up r0")
     status = machine.status()
     assert status.disk == "UpToDate", status
     assert status.oos >= 1024 + 4096, status

@@ -134,6 +134,14 @@ class _RemoteCommand:
             raise LabError(f"{self._node.name}: `{self._command}` was cut off; it had printed {raw[-500:]!r}")
         return Outcome(int(trailer[1]), raw[:trailer.start()])
 
+    def hang_up(self):
+        """Ends the output after what has arrived: a machine without power sends no end of its own."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
     def close(self):
+        self.hang_up()
         self.stdout.close()
         self._socket.close()

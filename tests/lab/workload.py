@@ -78,7 +78,9 @@ class Workload:
         self._close()
 
     def lost_power(self, limit_s=20.0):
-        """After the machine's power failure: waits for the end of what it had said."""
+        """After the machine's power failure: takes in what it had said before."""
+        if hasattr(self._process, "hang_up"):
+            self._process.hang_up()
         self._reader.join(limit_s)
         self._close()
 
