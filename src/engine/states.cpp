@@ -302,9 +302,10 @@ class Sanitiser {
 
     Sanitised run() {
         s1_no_view_of_the_peer();
-        s2_no_dependency();
         s3_no_resync_without_disk();
         s4_negotiation_cut_short();
+        s2_no_dependency();  // after S4, which can end Diskless: else no fixed point (invariant I1 of states
+                             // 22)
         s5_connected_is_current();
         s6_window();
         s7_freeze_for_fencing();
