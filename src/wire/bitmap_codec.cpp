@@ -75,6 +75,7 @@ BitmapSender::Chunk BitmapSender::next(std::span<const uint64_t> words, std::spa
     }
     if (bit - bit_ < code.bytes() * 8) return next_plain(words, out);
 
+    code.finish();
     const uint64_t pad = code.bytes() * 8 - code.bits();
     out[0] = static_cast<uint8_t>((first_value ? 0x80u : 0u) | pad << 4 | code_rle_vli);
     bit_ = bit;

@@ -69,7 +69,6 @@ class GoldenStream {
     GoldenStream(fs::path file, Socket socket, const std::string& sender_conf, bool sender_opened)
         : name_(file.parent_path().filename() / file.filename()),
           bytes_(read_gz(file)),
-          socket_(socket),
           integrity_(configured(sender_conf, "data-integrity-alg")),
           authenticates_(configured(sender_conf, "cram-hmac-alg").has_value()),
           use_rle_(!std::regex_search(sender_conf, std::regex(R"(use-rle\s+no)"))),
@@ -203,7 +202,6 @@ class GoldenStream {
 
     std::string name_;
     std::vector<uint8_t> bytes_;
-    Socket socket_;
     std::optional<DigestAlgorithm> integrity_;
     bool authenticates_;
     bool use_rle_;
@@ -241,6 +239,7 @@ TEST_P(GoldenWire, DecodesAndEncodesAgain) {
     const fs::path folder = fs::path(DUPLEX_SOURCE_DIR) / "tests/golden/wire" / GetParam();
     const auto connections = nlohmann::json::parse(read_text(folder / "streams.json"));
     ASSERT_FALSE(connections.empty());
+    size_t streams = 0;
     for (const auto& connection : connections) {
         const std::string opener = node_at(connection.at("opener"));
         const std::string acceptor = node_at(connection.at("acceptor"));
@@ -255,12 +254,16 @@ TEST_P(GoldenWire, DecodesAndEncodesAgain) {
                                 sender_opened);
             EXPECT_EQ(stream.bytes(), file.at("bytes").get<uint64_t>()) << name;
             stream.run();
+            ++streams;
             std::string summary;
             for (const auto& [command, count] : stream.packets())
                 summary += fmt::format(" {}:{}", name_of(command), count);
             RecordProperty(stream.name(), summary);
         }
     }
+    EXPECT_EQ(streams, static_cast<size_t>(std::ranges::count_if(
+                           fs::directory_iterator(folder),
+                           [](const auto& entry) { return entry.path().extension() == ".gz"; })));
 }
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, GoldenWire, testing::ValuesIn(scenarios()), [](const auto& info) {

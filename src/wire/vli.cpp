@@ -61,19 +61,19 @@ std::optional<VliRun> vli_decode(uint64_t window, uint64_t valid_bits) {
 
 bool BitWriter::put(VliCode code) {
     if (code.bits > out_.size() * 8 - position_) return false;
-    uint64_t word = code.word;
-    uint64_t left = code.bits;
-    while (left > 0) {
-        const uint64_t used = position_ % 8;
-        const uint64_t count = left < 8 - used ? left : 8 - used;
-        uint8_t& byte = out_[position_ / 8];
-        if (used == 0) byte = 0;
-        byte = static_cast<uint8_t>(byte | (word & ((1u << count) - 1)) << used);
-        word >>= count;
-        left -= count;
-        position_ += count;
+    const auto used = static_cast<unsigned>(position_ % 64);
+    pending_ |= code.word << used;
+    if (used + code.bits >= 64) {
+        store_le(&out_[position_ / 64 * 8], pending_);
+        pending_ = used == 0 ? 0 : code.word >> (64 - used);
     }
+    position_ += code.bits;
     return true;
+}
+
+void BitWriter::finish() {
+    const uint64_t stored = position_ / 64 * 8;
+    if (bytes() > stored) std::memcpy(&out_[stored], &pending_, bytes() - stored);
 }
 
 uint64_t BitReader::window() const {

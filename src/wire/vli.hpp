@@ -31,12 +31,15 @@ class BitWriter {
 
     // False, and nothing written, if the code does not fit.
     bool put(VliCode code);
+    // Writes what is not a whole word yet; nothing may be put behind it.
+    void finish();
     uint64_t bits() const { return position_; }
     uint64_t bytes() const { return (position_ + 7) / 8; }
 
   private:
     std::span<uint8_t> out_;
     uint64_t position_ = 0;
+    uint64_t pending_ = 0;  // the bits from the last multiple of 64 on
 };
 
 class BitReader {

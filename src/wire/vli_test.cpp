@@ -70,6 +70,7 @@ TEST(Vli, EveryCodeWordComesBackBehindAnyOther) {
             if (!writer.put(vli_encode(run))) break;
             runs.push_back(run);
         }
+        writer.finish();
         BitReader reader{std::span(out).first(writer.bytes()), writer.bits()};
         for (const uint64_t run : runs) {
             const auto back = vli_decode(reader.window(), reader.remaining());
@@ -84,7 +85,8 @@ TEST(Vli, EveryCodeWordComesBackBehindAnyOther) {
 TEST(Vli, RecordedStream) {
     std::array<uint8_t, 16> out{};
     BitWriter writer(out);
-    for (const uint64_t run : {3, 5, 1, 2, 50}) ASSERT_TRUE(writer.put(vli_encode(run)));
+    for (const uint64_t run : std::vector<uint64_t>{3, 5, 1, 2, 50}) ASSERT_TRUE(writer.put(vli_encode(run)));
+    writer.finish();
     EXPECT_EQ(writer.bits(), 26u);
     EXPECT_EQ(to_hex(std::span(out).first(writer.bytes())), "19f80500");
 }
@@ -94,6 +96,7 @@ TEST(Vli, WhatDoesNotFitIsNotWritten) {
     BitWriter writer(out);
     ASSERT_TRUE(writer.put(vli_encode(16)));
     EXPECT_FALSE(writer.put(vli_encode(1)));
+    writer.finish();
     EXPECT_EQ(writer.bits(), 7u);
     EXPECT_EQ(out[0], 0x77);
 }
