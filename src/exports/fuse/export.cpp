@@ -1,0 +1,50 @@
+#include "exports/fuse/export.hpp"
+
+#include <utility>
+
+#include "base/ensure.hpp"
+
+namespace duplex::exports::fuse {
+
+Export::Export(runtime::Loop& loop, engine::Volume& volume, Log log)
+    : volume_(volume), file_(loop, volume, log), device_(loop, volume, log) {}
+
+Export::~Export() {
+    ensure(!started_);
+}
+
+Status Export::start(const std::string& mount_path, const std::string& device_path) {
+    if (Status mounted = file_.mount(mount_path); !mounted) return mounted;
+    started_ = true;
+    volume_.add_watcher(*this);
+    return device_.start(mount_path, device_path);
+}
+
+void Export::when_settled(std::function<void(Status)> done) {
+    device_.when_settled(std::move(done));
+}
+
+void Export::check_unused(std::function<void(std::string who)> done) {
+    device_.check_unused(std::move(done));
+}
+
+void Export::stop(std::function<void()> done) {
+    stopped_ = std::move(done);
+    if (started_) volume_.remove_watcher(*this);
+    started_ = false;
+    device_.detach([this] { file_.unmount([this] { file_stopped(); }); });
+}
+
+void Export::file_stopped() {
+    std::exchange(stopped_, nullptr)();
+}
+
+void Export::size_changed(uint64_t) {
+    device_.volume_changed();
+}
+
+void Export::primary_changed(bool) {
+    device_.volume_changed();
+}
+
+}  // namespace duplex::exports::fuse
