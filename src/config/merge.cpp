@@ -69,7 +69,7 @@ Reference find_reference(const Config& config, std::string_view text) {
 }
 
 // Looks at the resync-after options of one list; those that lead nowhere are removed.
-void check_resync_after(const Config& config, const Resource& resource, OptionList& list, bool to_minor,
+void check_resync_after(const Config& config, const Resource& resource, OptionList& list, ResyncAfter as,
                         DanglingReferences dangling, Report& report) {
     const auto leads_nowhere = [&](OptionSetting& setting) {
         if (setting.name != "resync-after") return false;
@@ -91,7 +91,7 @@ void check_resync_after(const Config& config, const Resource& resource, OptionLi
             }
             return true;
         }
-        if (to_minor) setting.value = fmt::to_string(reference.volume->minor.value_or(0));
+        if (as == ResyncAfter::by_minor) setting.value = fmt::to_string(reference.volume->minor.value_or(0));
         return false;
     };
     std::erase_if(list, leads_nowhere);
@@ -107,15 +107,15 @@ void translate_discard_node(Resource& resource) {
     }
 }
 
-void merge_host(const Config& config, Resource& resource, Host& host, DanglingReferences dangling,
-                Report& report) {
+void merge_host(const Config& config, Resource& resource, Host& host, ResyncAfter resync_after,
+                DanglingReferences dangling, Report& report) {
     for (Volume& volume : host.volumes) {
         inherit(volume.disk_options, resource.disk);
         if (const Volume* general = find_volume(resource.volumes, volume.number)) {
             inherit(volume.disk_options, general->disk_options);
         }
         if (!resource.ignored()) {
-            check_resync_after(config, resource, volume.disk_options, true, dangling, report);
+            check_resync_after(config, resource, volume.disk_options, resync_after, dangling, report);
             if (!report.valid()) return;
         }
         volume.device = volume.device_name();
@@ -159,12 +159,12 @@ void check_proxies(const Resource& resource, Report& report) {
 
 }  // namespace
 
-void merge(Config& config, DanglingReferences dangling, Report& report) {
+void merge(Config& config, ResyncAfter resync_after, DanglingReferences dangling, Report& report) {
     for (const std::unique_ptr<Resource>& resource : config.resources) {
         if (config.common) inherit_common(*resource, *config.common);
         translate_discard_node(*resource);
         for (Host& host : resource->hosts) {
-            merge_host(config, *resource, host, dangling, report);
+            merge_host(config, *resource, host, resync_after, dangling, report);
             if (!report.valid()) return;
         }
     }
@@ -174,7 +174,7 @@ void check_references(Config& config, DanglingReferences dangling, Report& repor
     const Sections* common = config.common ? &*config.common : nullptr;
     for (const std::unique_ptr<Resource>& resource : config.resources) {
         if (resource->ignored()) continue;
-        check_resync_after(config, *resource, resource->disk, false, dangling, report);
+        check_resync_after(config, *resource, resource->disk, ResyncAfter::by_name, dangling, report);
         check_become_primary_on(*resource, common, report);
         check_proxies(*resource, report);
     }

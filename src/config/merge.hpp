@@ -12,8 +12,11 @@ namespace duplex::config {
 // manager's calls fail.
 enum class DanglingReferences : bool { drop, refuse };
 
-// Fills in everything that is inherited, names of devices, and minors for resync-after. Needs roles.
-void merge(Config& config, DanglingReferences dangling, Report& report);
+// The lower tools know minors only; dump shows the name that was written.
+enum class ResyncAfter : bool { by_name, by_minor };
+
+// Fills in everything that is inherited, and names of devices. Needs roles.
+void merge(Config& config, ResyncAfter resync_after, DanglingReferences dangling, Report& report);
 
 // become-primary-on, proxy sections, resync-after at resource level. Needs roles.
 void check_references(Config& config, DanglingReferences dangling, Report& report);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace duplex::config {
 
@@ -23,6 +24,17 @@ const Volume* find_volume(const Volumes& volumes, unsigned number) {
 
 std::string Volume::device_name() const {
     return device.empty() ? fmt::format("/dev/drbd{}", minor.value_or(0)) : device;
+}
+
+std::string_view unusable_name(std::string_view name) {
+    if (name.empty()) return "Resource name is empty.";
+    const bool control = std::ranges::any_of(name, [](char c) { return (c >= 0 && c < ' ') || c == 127; });
+    return control ? "Resource name is invalid - please don't use control characters." : std::string_view();
+}
+
+std::string Host::label() const {
+    if (names.empty() && kind == HostKind::floating) return fmt::format("{}:{}", address.ip, address.port);
+    return names.empty() ? "UNKNOWN" : fmt::format("{}", fmt::join(names, " "));
 }
 
 bool Host::has_name(std::string_view name) const {

@@ -78,6 +78,9 @@ enum class HostKind : uint8_t {
 
 struct Resource;
 
+// A resource name that cannot be used at all: the message that says so, else empty (cli 3).
+std::string_view unusable_name(std::string_view name);
+
 struct Host {
     HostKind kind = HostKind::on;
     std::vector<std::string> names;  // of a stacked section: those of the lower resource's hosts
@@ -91,6 +94,8 @@ struct Host {
     int line = 0;  // where the section began
 
     bool has_name(std::string_view name) const;
+    // How messages call it: its names, or the address of a floating one.
+    std::string label() const;
 };
 
 // The sections a resource and the common section share.

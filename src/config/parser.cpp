@@ -8,12 +8,6 @@
 
 namespace duplex::config {
 
-std::string_view unusable_name(std::string_view name) {
-    if (name.empty()) return "Resource name is empty.";
-    const bool control = std::ranges::any_of(name, [](char c) { return (c >= 0 && c < ' ') || c == 127; });
-    return control ? "Resource name is invalid - please don't use control characters." : std::string_view();
-}
-
 Token Parser::next() {
     if (failed_) {
         Token end;

@@ -35,13 +35,6 @@ void sort_volumes(Volumes& volumes) {
 
 }  // namespace
 
-std::string host_label(const Host& host) {
-    if (host.names.empty() && host.kind == HostKind::floating) {
-        return host.address.ip + ":" + host.address.port;
-    }
-    return host.names.empty() ? "UNKNOWN" : fmt::format("{}", fmt::join(host.names, " "));
-}
-
 void Parser::parse_common() {
     expect('{');
     Sections sections;
@@ -138,7 +131,7 @@ void Parser::parse_resource_body(Sections& sections, Resource& resource, bool co
 void Parser::parse_on(Resource& resource, int line) {
     Host host;
     host.line = section_start_ = line;
-    host.names = parse_names('{', "TK_STRING | '{''");
+    host.names = parse_names('{', "TK_STRING | '{'");
     for (const std::string& name : host.names) {
         claim("host section", fmt::format("{}: on {}", resource.name, name), line);
     }
@@ -174,7 +167,7 @@ void Parser::parse_running_host(Resource& resource, HostKind kind, int line) {
 }
 
 void Parser::parse_host_body(Resource& resource, Host& host) {
-    const Body body{resource.name + ":" + host_label(host), &host.volumes, &host};
+    const Body body{resource.name + ":" + host.label(), &host.volumes, &host};
     for (Token token = next(); !token.is('}') && !failed_; token = next()) {
         if (token.kind != TokenKind::keyword) {
             return fail_expected("disk | device | address | meta-disk | flexible-meta-disk", token,
@@ -247,7 +240,7 @@ void Parser::parse_proxy_host(Host& host) {
     const int line = last_line_;
     ProxyHost proxy;
     expect_keyword("on");
-    proxy.names = parse_names('{', "TK_STRING | '{''");
+    proxy.names = parse_names('{', "TK_STRING | '{'");
     for (Token token = next(); !token.is('}') && !failed_; token = next()) {
         if (token.is_keyword("inside")) {
             proxy.inside = parse_address(token);
@@ -266,7 +259,7 @@ void Parser::parse_proxy_host(Host& host) {
          {std::pair(&proxy.inside, "inside"), std::pair(&proxy.outside, "outside")}) {
         if (*address) continue;
         invalid_at(line, fmt::format("in section: on {} {{ proxy on {} {{ ... }} }}: '{}' keyword missing.",
-                                     host_label(host), fmt::join(proxy.names, " "), word));
+                                     host.label(), fmt::join(proxy.names, " "), word));
     }
     host.proxy = std::move(proxy);
 }
@@ -324,7 +317,7 @@ void Parser::inherit_volumes(const Resource& resource, Host& host) {
 void Parser::check_host_complete(const Resource& resource, const Host& host) {
     const auto missing = [&](std::string_view word) {
         invalid_at(section_start_, fmt::format("in resource {}, on {} {{ ... }}: '{}' keyword missing.",
-                                               resource.name, host_label(host), word));
+                                               resource.name, host.label(), word));
     };
     if (!host.address) missing("address");
     for (const Volume& volume : host.volumes) {
@@ -339,24 +332,24 @@ void Parser::check_host_complete(const Resource& resource, const Host& host) {
 void Parser::check_volumes_match(const Resource& resource) {
     if (failed_ || running_ || resource.hosts.size() < 2) return;
     const Host& first = resource.hosts.front();
-    const std::string start = fmt::format("in resource {}, on {}", resource.name, host_label(first));
+    const std::string start = fmt::format("in resource {}, on {}", resource.name, first.label());
     for (std::size_t i = 1; i < resource.hosts.size(); ++i) {
         const Host& other = resource.hosts[i];
         for (const Volume& volume : first.volumes) {
             const Volume* counterpart = find_volume(other.volumes, volume.number);
             if (counterpart == nullptr) {
                 invalid_at(last_line_, fmt::format("{} {{ ... }}: volume {} not defined on {}", start,
-                                                   volume.number, host_label(other)));
+                                                   volume.number, other.label()));
             } else if (counterpart->implicit != volume.implicit) {
                 invalid_at(last_line_,
                            fmt::format("{} resp. {}: volume {} must not be implicit on one but not the other",
-                                       start, host_label(other), volume.number));
+                                       start, other.label(), volume.number));
             }
         }
         for (const Volume& volume : other.volumes) {
             if (find_volume(first.volumes, volume.number) != nullptr) continue;
             invalid_at(last_line_, fmt::format("{} {{ ... }}: volume {} missing (present on {})", start,
-                                               volume.number, host_label(other)));
+                                               volume.number, other.label()));
         }
     }
 }
@@ -375,12 +368,20 @@ void Parser::resolve_stacked() {
             for (const Host& lower_host : host.lower->hosts) {
                 host.names.insert(host.names.end(), lower_host.names.begin(), lower_host.names.end());
             }
-            fill_from_lower(host);
+            fill_from_lower(*resource, host);
         }
     }
 }
 
-void Parser::fill_from_lower(Host& host) {
+void Parser::fill_from_lower(const Resource& resource, Host& host) {
+    if (!host.lower->hosts.empty()) {
+        for (const Volume& below : host.lower->hosts.front().volumes) {
+            if (find_volume(host.volumes, below.number) != nullptr) continue;
+            report_.terminal_messages.push_back(
+                fmt::format("{}:{}: in resource {}, on {} {{ ... }}: volume {} missing (present on {})",
+                            file_, last_line_, resource.name, host.label(), below.number, host.lower_name));
+        }
+    }
     for (Volume& volume : host.volumes) {
         volume.meta_disk = volume.meta_index = "internal";
         claim_device(volume, host, last_line_);

@@ -128,7 +128,7 @@ std::vector<std::string> Parser::parse_names(char end, std::string_view expected
 void Parser::parse_startup(Sections& sections) {
     for (Token token = next(); !token.is('}') && !failed_; token = next()) {
         if (token.is_keyword("become-primary-on")) {
-            sections.become_primary_on = parse_names(';', "TK_STRING | ';''");
+            sections.become_primary_on = parse_names(';', "TK_STRING | ';'");
         } else if (token.is_keyword("stacked-timeouts")) {
             sections.stacked_timeouts = true;
             expect(';');

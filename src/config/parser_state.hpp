@@ -95,7 +95,7 @@ class Parser {
     void check_host_complete(const Resource& resource, const Host& host);
     void check_volumes_match(const Resource& resource);
     void resolve_stacked();
-    void fill_from_lower(Host& host);
+    void fill_from_lower(const Resource& resource, Host& host);
 
     Loader* loader_;
     bool running_;  // the text is what drbdsetup show printed
@@ -114,11 +114,5 @@ class Parser {
     int last_line_ = 1;
     int section_start_ = 0;  // where the option or host section opened last began
 };
-
-// How messages call a host section: its names, or the address of a floating one.
-std::string host_label(const Host& host);
-
-// A resource name that cannot be used at all: the message, else empty (cli 3).
-std::string_view unusable_name(std::string_view name);
 
 }  // namespace duplex::config

@@ -15,8 +15,9 @@ inline constexpr int exit_fatal = 20;
 inline constexpr int exit_empty_number = 100;
 
 struct Report {
-    std::vector<std::string> messages;  // complete lines, without the last newline
-    int exit_status = 0;                // 0: the configuration is valid
+    std::vector<std::string> messages;           // complete lines, without the last newline
+    std::vector<std::string> terminal_messages;  // for a person only, not for scripts
+    int exit_status = 0;                         // 0: the configuration is valid
 
     void note(std::string message) { messages.push_back(std::move(message)); }
     void invalid(std::string message) {
