@@ -77,12 +77,13 @@ class NetworkEnd final : public engine::NetworkEvents {
     std::string failure;
 };
 
+// 0: the address cannot be used on this machine.
 uint16_t free_port(const char* family, const char* address) {
     const Result<SocketAddress> parsed = parse_address({family, address, 0});
     ensure(parsed.ok());
     Fd fd(::socket(parsed->family(), SOCK_STREAM, 0));
     SocketAddress bound = *parsed;
-    ensure(::bind(fd.get(), bound.get(), bound.bytes) == 0);
+    if (::bind(fd.get(), bound.get(), bound.bytes) != 0) return 0;
     ensure(::getsockname(fd.get(), bound.get(), &bound.bytes) == 0);
     return ntohs(reinterpret_cast<sockaddr_in*>(bound.get())->sin_port);
 }
@@ -388,6 +389,7 @@ TEST_F(NetworkTest, LocalErrorsNameTheAddress) {
 
 TEST_F(NetworkTest, SpeaksIpv6) {
     const engine::Endpoint local{"ipv6", "::1", free_port("ipv6", "::1")};
+    if (local.port == 0) GTEST_SKIP() << "no IPv6 on this machine";
     a.configure(local, {"ipv6", "::1", 1}, {.sndbuf_bytes = 1u << 20, .rcvbuf_bytes = 1u << 20}, a_events);
     b.configure({"ipv6", "::1", 2}, local, {}, b_events);
     make_pair();

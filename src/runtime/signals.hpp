@@ -3,7 +3,6 @@
 
 #include <initializer_list>
 #include <memory>
-#include <sys/signalfd.h>
 
 #include "base/result.hpp"
 #include "runtime/fd.hpp"
@@ -30,15 +29,12 @@ class Signals {
 
   private:
     Signals(Loop& loop, Fd fd, SignalEvents& events);
-    void arrived(int result);
+    void ready(int result);
 
     Fd fd_;
     SignalEvents* events_;
     bool closed_ = false;
-    signalfd_siginfo info_{};
-    On<&Signals::arrived> read_;
-
-    void start_read();
+    On<&Signals::ready> poll_;
 };
 
 }  // namespace duplex::runtime
