@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <sys/socket.h>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -84,7 +85,7 @@ void Connection::receive() {
         begin_ = 0;
     }
     const size_t ahead_bytes = large_writes_ && drain_bytes_ == 0 ? RequestHeader::size_bytes : in_bytes_max;
-    scattered_ = writing_ != nullptr;
+    scattered_ = writing_ != nullptr && writing_->error == 0;
     if (!scattered_) {
         ensure(end_ < ahead_bytes);
         receive_.recv(fd_.get(), {in_.get() + end_, ahead_bytes - end_});
@@ -142,7 +143,7 @@ void Connection::take_handshake() {
 void Connection::take_requests() {
     if (receive_.busy()) return;
     while (phase_ == Phase::transmission) {
-        if (drain_bytes_ > 0) {
+        if (writing_ != nullptr && writing_->error != 0) {
             if (drain_write_data()) continue;
             receive();
             return;
@@ -189,11 +190,15 @@ bool Connection::take_write_data() {
     return true;
 }
 
+// Clients do not expect an answer to what they have not yet finished sending, not even a refusal.
 bool Connection::drain_write_data() {
     const auto bytes = static_cast<uint32_t>(std::min<size_t>(buffered_bytes(), drain_bytes_));
     begin_ += bytes;
     drain_bytes_ -= bytes;
-    return drain_bytes_ == 0;
+    if (drain_bytes_ > 0) return false;
+    Call& call = *std::exchange(writing_, nullptr);
+    queue_error(call, call.error);
+    return true;
 }
 
 // ---- calls
@@ -242,8 +247,7 @@ void Connection::begin(const RequestHeader& header) {
     call.has_begun_reply = false;
     if (const int error = check(header)) {
         complain(header, error);
-        if (is_write) drain_bytes_ = header.length_bytes;
-        queue_error(call, error);
+        refuse(call, error);
         return;
     }
     if (is_write) writing_ = &call;
@@ -307,6 +311,7 @@ void Connection::piece_done(Call& call) {
     if (call.error != 0) {
         release_request(call);
         call.left_bytes -= bytes;
+        if (&call == writing_) writing_ = nullptr;
         refuse(call, call.error);
     } else if (call.header.command == Command::read) {
         queue_reply(call);
@@ -323,14 +328,17 @@ void Connection::piece_done(Call& call) {
             waiting_.push_back(call);
         }
     }
-    if (!waiting_.empty() || writing_ != nullptr || drain_bytes_ > 0 || phase_ == Phase::finishing)
+    if (!waiting_.empty() || writing_ != nullptr || phase_ == Phase::finishing)
         loop_.next_turn(go_on_soon_);
 }
 
+// Answers with an error, once the data that a write still has to bring is out of the way.
 void Connection::refuse(Call& call, int error) {
-    if (&call == writing_) {
-        writing_ = nullptr;
+    call.error = error;
+    if (call.header.command == Command::write && call.left_bytes > 0) {
+        writing_ = &call;
         drain_bytes_ = call.left_bytes;
+        return;
     }
     if (!call.has_begun_reply) {
         queue_error(call, error);

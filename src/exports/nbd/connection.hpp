@@ -147,7 +147,7 @@ class Connection final : public engine::User, public NegotiationHost, public Lis
 
     Call* writing_ = nullptr;     // its data is next on the socket
     uint32_t written_bytes_ = 0;  // of its current piece's data, received
-    uint32_t drain_bytes_ = 0;    // of refused data, still to come
+    uint32_t drain_bytes_ = 0;    // of its data, if it has failed, still to come
 
     Pool<Call> calls_{calls_max};
     List<Call, Call> waiting_;  // for room in the engine, in order of arrival
