@@ -1,0 +1,54 @@
+"""drbdadm against the recorded behaviour of the reference: conf/README.md says how that was made.
+
+A run that differs on purpose is listed in conf/known-differences.json; it fails here as soon as it matches."""
+import importlib.util
+import json
+import os
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BIN = os.environ.get('DUPLEX_BIN', os.path.join(HERE, '../../build/release/bin'))
+DRBDADM = os.path.abspath(os.path.join(BIN, 'drbdadm'))
+
+spec = importlib.util.spec_from_file_location('golden_conf', os.path.join(HERE, 'conf/run.py'))
+golden = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(golden)
+
+with open(os.path.join(HERE, 'conf/known-differences.json')) as known_file:
+    KNOWN = {(each['case'], each['run']): each['reason'] for each in json.load(known_file)}
+
+RUNS = [pytest.param(case, number, id='%s-%d' % (case['name'], number))
+        for case in golden.cases() for number in range(len(case['runs']))]
+
+
+def test_there_are_cases():
+    assert len(RUNS) >= 513
+
+
+def test_known_differences_name_runs_that_exist():
+    assert set(KNOWN) <= {(p.values[0]['name'], p.values[1]) for p in RUNS}
+
+
+@pytest.mark.parametrize('case, number', RUNS)
+def test_run(case, number, tmp_path):
+    assert os.path.exists(DRBDADM), 'not built: ' + DRBDADM
+    differing = golden.compare(case, case['runs'][number], DRBDADM, more_env={'DUPLEX_RUN_DIR': str(tmp_path / 'run')})
+    text = ''.join(golden.difference_text(*each) for each in differing)
+    reason = KNOWN.get((case['name'], number))
+    if reason is None:
+        assert not differing, '\n' + text
+    else:
+        assert differing, 'matches now, although listed as differing: ' + reason
+
+
+def test_running_objects_are_registered(tmp_path):
+    """Handlers and udev find the configuration through links in the run directory (cli 30.1)."""
+    case = next(c for c in golden.cases() if c['name'] == 'exec-up')
+    up = next(r for r in case['runs'] if r['argv'][-2:] == ['up', 'r0'] and r['exit'] == 0)
+    run_dir = tmp_path / 'run'
+    assert not golden.compare(case, up, DRBDADM, more_env={'DUPLEX_RUN_DIR': str(run_dir)})
+    links = sorted(os.listdir(run_dir))
+    assert links == ['drbd-minor-0.conf', 'drbd-minor-1.conf', 'drbd-resource-r0.conf']
+    assert all(os.readlink(run_dir / link).endswith('/exec-up.conf') for link in links)
+    assert os.stat(run_dir).st_mode & 0o777 == 0o700
