@@ -133,3 +133,14 @@ def start(directory, device):  # device: looked at only after the servers have s
     for server in servers:
         if server.process.returncode is None:
             server.stop()
+
+
+@pytest.fixture
+def aside():
+    """Command prefix for a mount namespace of the test's own: what is mounted in the machine's is copied, and so kept in
+    use, by every namespace that somebody makes meanwhile."""
+    with subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 600"],
+                          stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        yield ("nsenter", "-t", str(holder.pid), "--mount")
+        holder.kill()

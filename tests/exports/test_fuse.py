@@ -88,26 +88,26 @@ def test_the_loop_device_is_direct_and_frees_itself(start, device):
     assert (mine["dio"], mine["autoclear"], mine["log-sec"]) == (True, True, 512)
 
 
-def test_a_file_system_lives_on_it(start, device, directory):
+def test_a_file_system_lives_on_it(start, device, directory, aside):
     server = start(256 * MIB, device=device, delay_ms=1)
     mount = os.path.join(directory, "mount")
     os.mkdir(mount)
     run("mkfs.ext4", "-q", device)
     assert server.ask("check") == "unused"
-    run("mount", device, mount)
-    assert f"{device} {mount} ext4" in run("cat", "/proc/mounts").stdout
+    run(*aside, "mount", device, mount)
+    assert f"{device} {mount} ext4" in run(*aside, "cat", "/proc/mounts").stdout
     assert server.ask("check") == f"used mounted on {mount}"
-    run("fio", "--name=v", f"--filename={mount}/file", "--ioengine=libaio", "--iodepth=16", "--direct=1", "--rw=randwrite",
+    run(*aside, "fio", "--name=v", f"--filename={mount}/file", "--ioengine=libaio", "--iodepth=16", "--direct=1", "--rw=randwrite",
         "--bsrange=4k-128k", "--size=24m", "--verify=crc32c", "--verify_fatal=1")
-    run("cp", "-a", "/usr/include/linux", mount)
-    run("umount", mount)
+    run(*aside, "cp", "-a", "/usr/include/linux", mount)
+    run(*aside, "umount", mount)
     assert server.ask("check") == "unused"
     server.secondary()
     server.primary()
     run("fsck.ext4", "-f", "-n", device)
-    run("mount", "-o", "ro", device, mount)
-    run("diff", "-r", "/usr/include/linux", os.path.join(mount, "linux"))
-    run("umount", mount)
+    run(*aside, "mount", "-o", "ro", device, mount)
+    run(*aside, "diff", "-r", "/usr/include/linux", os.path.join(mount, "linux"))
+    run(*aside, "umount", mount)
     assert server.counters()["out"] == 0
 
 
@@ -246,15 +246,15 @@ def test_what_is_in_the_way_stays(start, device, make, why):
         os.rmdir(device) if os.path.isdir(device) else os.unlink(device)
 
 
-def test_a_killed_process_is_replaced(start, device, directory):
+def test_a_killed_process_is_replaced(start, device, directory, aside):
     """Its users get errors, its loop device goes with them, and what it left is in nobody's way."""
     first = start(256 * MIB, device=device)
     mount = os.path.join(directory, "mount")
     os.mkdir(mount)
     run("mkfs.ext4", "-q", device)
-    run("mount", device, mount)
+    run(*aside, "mount", device, mount)
     loop = loop_of(device)
-    with subprocess.Popen(["fio", "--name=w", f"--filename={mount}/f", "--size=64m", "--rw=randwrite", "--bs=4k", "--iodepth=16",
+    with subprocess.Popen([*aside, "fio", "--name=w", f"--filename={mount}/f", "--size=64m", "--rw=randwrite", "--bs=4k", "--iodepth=16",
                            "--ioengine=libaio", "--direct=1", "--time_based", "--runtime=30"],
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as fio:
         writes = first.counters()["writes"]
@@ -265,7 +265,7 @@ def test_a_killed_process_is_replaced(start, device, directory):
     assert loop_of(device) != loop
     write(device, 0, b"w" * 4096)
     assert read(device, 0, 4096) == b"w" * 4096
-    run("umount", mount)
+    run(*aside, "umount", mount)
     await_until(lambda: backing_of(loop) is None, "the dead loop device is free")
     second.stop()
 

@@ -53,8 +53,7 @@ def test_killed_under_load(pair, victim, role):
     die_and_return(pair, victim, role, run=100)
 
 
-@pytest.mark.parametrize("role", ["Primary", "Secondary"])
-@pytest.mark.parametrize("victim", ["left", "right"])
+@pytest.mark.parametrize("victim, role", [("left", "Primary"), ("left", "Secondary")])
 def test_unflushed_writes_lost(volatile_pair, victim, role):
     """The same, and the dead machine's disk has lost every write that no flush had followed."""
     survivor, victim = die_and_return(volatile_pair, victim, role, run=200)

@@ -1,7 +1,6 @@
 """Backing disks of machines: files of this machine, with or without a volatile cache in front."""
 
 import os
-import signal
 import subprocess
 
 from . import compare, loop
@@ -9,7 +8,7 @@ from .process import await_until, run_local
 
 
 class Disk:
-    """A sparse file. `path` is what is on the platter, `device_file` what a machine gets to work on (here the same)."""
+    """A sparse file: `path` is the platter."""
 
     volatile = False
 
@@ -20,22 +19,26 @@ class Disk:
             with open(path, "wb") as file:
                 file.truncate(size_bytes)
 
-    @property
-    def device_file(self):
-        return self.path
-
     def power_on(self):
         pass
 
+    def open_file(self):
+        """A file that stands for the powered disk."""
+        return self.path
+
     def power_off(self):
-        loop.await_unused(self.device_file)
+        """After the machine has died."""
+        loop.await_unused(self.path)
 
     def read(self, offset, length):
-        """What is on the platter, past every cache of this machine's kernel."""
+        """What the disk answers, past every cache of this machine's kernel."""
         return compare.read_direct(self.path, offset, length)
 
+    def flush(self):
+        """Everything written is on the platter after this."""
+
     def erase(self):
-        """All zeroes again. The file stays the same one."""
+        """All zeroes again, with the power off or nothing cached. The file stays the same one."""
         with open(self.path, "r+b") as file:
             file.truncate(0)
             file.truncate(self.size_bytes)
@@ -47,46 +50,68 @@ class Disk:
 class VolatileDisk(Disk):
     """A disk whose write cache is lost at a power failure: a write that no flush followed is not on the platter.
 
-    The cache is nbdkit's (writeback: blocks reach the file at a flush only), shown as a file by nbdfuse. power_off()
-    kills nbdkit after the machine died, so everything unflushed is gone: the worst that a disk may do."""
+    nbdkit's cache filter is the cache (writeback: blocks reach the file at a flush only). power_off() kills nbdkit after the
+    machine died, so everything unflushed is gone: the worst that a disk may do. Machines reach it as a file (nbdfuse) or over
+    `socket` with the NBD protocol; both carry flushes, which User Mode Linux's own disk driver does not."""
 
     volatile = True
 
     def __init__(self, path, size_bytes):
         super().__init__(path, size_bytes)
+        self.socket = path + ".nbd"
         self._mount = path + ".volatile"
-        self._socket = path + ".nbd"
         self._server = None
         self._fuse = None
 
-    @property
-    def device_file(self):
-        return os.path.join(self._mount, "nbd")
-
     def power_on(self):
-        os.makedirs(self._mount, exist_ok=True)
-        die_with_us = ["setpriv", "--pdeathsig", "KILL"]
         self._server = subprocess.Popen(
-            die_with_us + ["nbdkit", "--foreground", "--exit-with-parent", "--unix", self._socket, "--filter=cache", "file",
-                           self.path, "cache=writeback", "cache-min-block-size=4k"], stdin=subprocess.DEVNULL)
-        await_until(lambda: os.path.exists(self._socket), f"nbdkit listens on {self._socket}")
+            ["setpriv", "--pdeathsig", "KILL", "nbdkit", "--foreground", "--unix", self.socket, "--filter=cache", "file",
+             self.path, "cache=writeback", "cache-min-block-size=4k"], stdin=subprocess.DEVNULL)
+        await_until(lambda: os.path.exists(self.socket), f"nbdkit listens on {self.socket}")
+
+    def open_file(self):
+        os.makedirs(self._mount, exist_ok=True)
         self._fuse = subprocess.Popen(
-            die_with_us + ["nbdfuse", self._mount, f"nbd+unix:///?socket={self._socket}"], stdin=subprocess.DEVNULL)
-        await_until(lambda: os.path.exists(self.device_file), f"nbdfuse shows {self.device_file}")
+            ["setpriv", "--pdeathsig", "KILL", "nbdfuse", self._mount, f"nbd+unix:///?socket={self.socket}"],
+            stdin=subprocess.DEVNULL)
+        file = os.path.join(self._mount, "nbd")
+        await_until(lambda: os.path.exists(file), f"nbdfuse shows {file}")
+        return file
 
     def power_off(self):
         if self._server is None:
             return
-        loop.await_unused(self.device_file)
-        self._server.send_signal(signal.SIGKILL)
+        loop.await_unused(os.path.join(self._mount, "nbd"))
+        self._server.kill()
         self._server.wait()
         self._server = None
-        run_local(["umount", "--lazy", self._mount], check=False)
-        self._fuse.kill()
-        self._fuse.wait()
-        self._fuse = None
-        if os.path.exists(self._socket):
-            os.unlink(self._socket)
+        os.unlink(self.socket)
+        if self._fuse is not None:
+            run_local(["umount", "--lazy", self._mount], check=False)
+            self._fuse.kill()
+            self._fuse.wait()
+            self._fuse = None
 
-    def close(self):
-        self.power_off()
+    def _with_server(self, action):
+        import nbd
+
+        handle = nbd.NBD()
+        handle.connect_unix(self.socket)
+        try:
+            return action(handle)
+        finally:
+            handle.shutdown()
+
+    def read(self, offset, length):
+        if self._server is None:
+            return super().read(offset, length)
+        step = 16 << 20
+
+        def take(handle):
+            return b"".join(bytes(handle.pread(min(step, offset + length - at), at)) for at in range(offset, offset + length, step))
+
+        return self._with_server(take)
+
+    def flush(self):
+        if self._server is not None:
+            self._with_server(lambda handle: handle.flush())

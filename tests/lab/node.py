@@ -54,7 +54,7 @@ class Node(Machine):
 
     def _open_disk(self):
         """Loop devices for the machine. Its first process inherits them open and so keeps them for as long as it has power."""
-        return [loop.Loop(self.disk.device_file)]
+        return [loop.Loop(self.disk.open_file())]
 
     def _find_holder(self):
         if self._process.poll() is not None:

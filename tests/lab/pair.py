@@ -10,7 +10,7 @@ from .compare import compare_data_areas
 from .disk import Disk, VolatileDisk
 from .network import Switch
 from .node import Node
-from .process import CommandFailed, LabError, WaitExpired, run_local
+from .process import LabError
 from .uml import KernelNode
 
 KINDS = {"duplex": Node, "kernel": KernelNode}
@@ -18,7 +18,7 @@ KINDS = {"duplex": Node, "kernel": KernelNode}
 # What a kernel says when something is wrong. DRBD's own lines are judged by words, the rest of the kernel's by its alarms.
 _ALARM = re.compile(r"BUG|WARNING:|Oops|Call Trace|general protection|Kernel panic|INFO: task|I/O error|soft lockup")
 _DRBD_LINE = re.compile(r"\bdrbd")
-_DRBD_TROUBLE = re.compile(r"error|fail|assert|unexpected|bad|invalid|corrupt|mismatch|wrong|timed out|split-brain|too|cannot|can't|"
+_DRBD_TROUBLE = re.compile(r"error|fail|assert|unexpected|bad|invalid|corrupt|mismatch|wrong|timed out|split-brain|cannot|can't|"
                            r"FIXME|lost|unable|incompatible|expected|logic|unknown packet", re.I)
 # Not troubles: states and words that contain one of the above.
 _DRBD_HARMLESS = re.compile(r"helper command: .* exit code 0|Method to ensure|disk\( \w+ -> \w+ \) *$|recounting of set bits took|"
@@ -107,7 +107,7 @@ class Pair:
         for machine in self.machines:
             machine.await_connection("Connected", limit_s=limit_s)
 
-    def synced(self, limit_s=60):
+    def synced(self, limit_s=120):
         for machine in self.machines:
             machine.await_synced(limit_s)
 
@@ -124,6 +124,8 @@ class Pair:
 
     def compare(self):
         """Bytes compared; both data areas are the same or it is an error. Nothing may be writing."""
+        for machine in self.machines:
+            machine.disk.flush()
         return compare_data_areas(self.left.backing_file, self.right.backing_file)
 
     def describe(self):

@@ -27,6 +27,7 @@ class KernelNode(Node):
     def __init__(self, name, address, state_directory, switch, disk):
         super().__init__(name, address, state_directory, switch, disk)
         self._kernel = None
+        self._proc_reader = None
         binaries = os.path.join(self.state, "bin")
         os.makedirs(binaries, exist_ok=True)
         for link, target in {"drbdadm": "/lib/drbd/drbdadm-84", "drbdsetup": "/lib/drbd/drbdsetup-84",
@@ -51,6 +52,12 @@ class KernelNode(Node):
             "ip link add br0 type bridge forward_delay 0 && ip tuntap add tk mode tap && ip tuntap add tc mode tap && "
             "ip link set eth1 master br0 && ip link set tk master br0 && ip address add 10.99.0.1/30 dev tc && "
             "for i in eth1 tk tc br0; do ip link set $i up; done")
+        if self.disk.volatile:
+            disk = ["nbd=10.99.0.1"]
+            subprocess.Popen(self.enter_argv(["socat", "TCP-LISTEN:10809,bind=10.99.0.1,reuseaddr,fork", f"UNIX-CONNECT:{self.disk.socket}"]),
+                             stdin=subprocess.DEVNULL, start_new_session=True)
+        else:
+            disk = [f"ubd0={self.disk.open_file()}"]
         runtime = os.path.join(self.state, "uml")
         shutil.rmtree(runtime, ignore_errors=True)
         os.makedirs(runtime)
@@ -59,10 +66,10 @@ class KernelNode(Node):
             self._kernel = subprocess.Popen(
                 ["nsenter", "-t", str(self.holder), "--net", "--pid", "--", "setpriv", "--pdeathsig", "KILL", KERNEL,
                  "mem=192M", "rootfstype=hostfs", "rootflags=/", "rw", f"init={INIT}", "con=null", "con0=null,fd:1",
-                 f"ubd0={self.disk.device_file}", f"vec0:transport=tap,ifname=tk,depth=128,gro=1,mac={mac}",
+                 f"vec0:transport=tap,ifname=tk,depth=128,gro=1,mac={mac}",
                  f"vec1:transport=tap,ifname=tc,depth=64,gro=1,mac=52:54:00:00:01:{int(last):02x}", "umid=k", f"uml_dir={runtime}/",
                  f"node={self.name}", f"address={self.address}", "command_address=10.99.0.2", f"state={self.state}",
-                 "modules=" + ":".join(self.modules)],
+                 "modules=" + ":".join(self.modules)] + disk,
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True)
         await_until(self._answers, lambda: f"{self.name} answers commands; console:\n{self.log_text()[-3000:]}", 40, 0.05)
 
@@ -75,6 +82,9 @@ class KernelNode(Node):
             return False
 
     def power_off(self):
+        if self._proc_reader is not None:
+            self._proc_reader.close()
+            self._proc_reader = None
         super().power_off()
         if self._kernel is not None:
             self._kernel.kill()
@@ -89,11 +99,57 @@ class KernelNode(Node):
         return _RemoteCommand(self, command, limit_s).outcome()
 
     def proc_text(self):
-        return self.run("cat /proc/drbd").output
+        """/proc/drbd, from a shell that stays connected and starts no program: states can be polled without loading the machine."""
+        if self._proc_reader is None:
+            self._proc_reader = _ProcReader(self)
+        return self._proc_reader.read()
 
     def log_text(self):
         with open(self.console, encoding="utf-8", errors="replace") as console:
             return console.read()
+
+
+def _connect(node, limit_s):
+    """A connection to the machine's control channel: a shell reads what is sent."""
+    channel = network.socket_inside(node.holder)
+    try:
+        channel.settimeout(1.0)
+        channel.connect(("10.99.0.2", 2323))
+        channel.settimeout(limit_s)
+        return channel
+    except OSError:
+        channel.close()
+        raise
+
+
+class _ProcReader:
+    _LOOP = (b"printf '\\036'; while read -r request; do while IFS= read -r line; do printf '%s\\n' \"$line\"; done </proc/drbd; "
+             b"printf '\\036'; done\n")
+
+    def __init__(self, node):
+        self._node = node
+        self._socket = _connect(node, 10)
+        self._socket.sendall(self._LOOP)
+        self._answer()
+
+    def _answer(self):
+        text = b""
+        while not text.endswith(b"\x1e"):
+            try:
+                chunk = self._socket.recv(1 << 16)
+            except OSError as error:
+                raise LabError(f"{self._node.name}: /proc/drbd: {error}") from None
+            if not chunk:
+                raise LabError(f"{self._node.name}: /proc/drbd: the connection ended")
+            text += chunk
+        return text[:-1].decode("utf-8", "replace")
+
+    def read(self):
+        self._socket.sendall(b"\n")
+        return self._answer()
+
+    def close(self):
+        self._socket.close()
 
 
 class _RemoteCommand:
@@ -103,16 +159,9 @@ class _RemoteCommand:
         self._node = node
         self._command = command
         self._limit_s = limit_s
-        self._socket = network.socket_inside(node.holder)
-        try:
-            self._socket.settimeout(1.0)
-            self._socket.connect(("10.99.0.2", 2323))
-            self._socket.settimeout(limit_s)
-            self._socket.sendall(f"(\n{command}\n) </dev/null; printf '\\n\\036%d\\036' $?; exit\n".encode())
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = _connect(node, limit_s)
+        self._socket.sendall(f"(\n{command}\n) </dev/null; printf '\\n\\036%d\\036' $?; exit\n".encode())
+        self._socket.shutdown(socket.SHUT_WR)
         self.stdout = self._socket.makefile("rb")
 
     def outcome(self):
