@@ -12,7 +12,7 @@
 
 namespace duplex::runtime {
 
-class Disk final : public engine::Disk {
+class Disk final : public engine::Disk, public ListNode<Disk> {
   public:
     static Result<Disk*> open(Loop& loop, const std::string& path);
 

@@ -327,6 +327,10 @@ TEST_F(FileTest, TheHostOpensAndClosesDisks) {
     const Result<engine::Disk*> disk = host.open_disk(folder.file("disk"));
     ASSERT_TRUE(disk) << disk.error().text;
     EXPECT_FALSE(host.open_disk(folder.file("disk")));
+    std::filesystem::resize_file(folder.file("disk"), 2u << 20);
+    EXPECT_EQ((*disk)->limits().size_sectors, 2048u);
+    host.refresh_disk_sizes();
+    EXPECT_EQ((*disk)->limits().size_sectors, 4096u);
     host.close_disk(**disk);
     const Result<engine::Disk*> again = host.open_disk(folder.file("disk"));
     ASSERT_TRUE(again) << again.error().text;

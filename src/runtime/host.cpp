@@ -30,7 +30,7 @@ class ImmediateAnswer final : public Deferred {
 }  // namespace
 
 Host::~Host() {
-    ensure(handlers_.empty());
+    ensure(disks_.empty() && handlers_.empty());
 }
 
 void Host::log(engine::LogLevel level, std::string_view line) {
@@ -54,11 +54,20 @@ void Host::random_bytes(std::span<uint8_t> bytes) {
 Result<engine::Disk*> Host::open_disk(const std::string& path) {
     const Result<Disk*> disk = Disk::open(*loop_, path);
     if (!disk) return disk.error();
+    disks_.push_back(**disk);
     return static_cast<engine::Disk*>(*disk);
 }
 
 void Host::close_disk(engine::Disk& disk) {
-    static_cast<Disk&>(disk).close();
+    auto& ours = static_cast<Disk&>(disk);
+    disks_.remove(ours);
+    ours.close();
+}
+
+void Host::refresh_disk_sizes() {
+    for (Disk& disk : disks_)
+        if (const Status refreshed = disk.refresh_size(); !refreshed)
+            log_format(engine::LogLevel::error, "duplex: {}", refreshed.error().text);
 }
 
 void Host::run_handler(std::string_view name, int minor, std::function<void(int exit_code)> done) {

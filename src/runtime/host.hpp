@@ -45,12 +45,16 @@ class Host final : public engine::Host {
     void run_handler(std::string_view name, int minor, std::function<void(int exit_code)> done) override;
     void changed(int volume) override;
 
+    // Reads the sizes of the open disks again, so that their limits() tell of an enlarged logical volume:
+    // before Resource::resize().
+    void refresh_disk_sizes();
     // Forgets the handlers that run: their `done` is not called any more. Before the loop is drained.
     void abandon_handlers();
 
   private:
     Loop* loop_;
     HostEvents* events_;
+    List<Disk, Disk> disks_;  // the engine's; closed ones are no longer here
     List<Handler, Handler> handlers_;
 };
 

@@ -185,7 +185,7 @@ void Loop::deliver() {
         count = io_uring_peek_batch_cqe(&ring_, entries.data(), slice);
         for (unsigned i = 0; i < count; ++i) {
             const io_uring_cqe& entry = *entries[i];
-            completed[i] = {reinterpret_cast<Completion*>(entry.user_data), entry.res, entry.flags};
+            completed[i] = {static_cast<Completion*>(io_uring_cqe_get_data(&entry)), entry.res, entry.flags};
         }
         io_uring_cq_advance(&ring_, count);
         for (unsigned i = 0; i < count; ++i) {
@@ -207,7 +207,7 @@ io_uring_sqe& Loop::prepare(Completion& completion) {
         if (!entry) log_format(engine::LogLevel::alert, "duplex: io_uring_submit: {}", strerror(-result));
         ensure(entry != nullptr);
     }
-    entry->user_data = reinterpret_cast<uint64_t>(&completion);
+    io_uring_sqe_set_data(entry, &completion);
     ++in_flight_;
     return *entry;
 }

@@ -2,8 +2,12 @@
 
 #include <csignal>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <vector>
 
 #include "runtime/operation.hpp"
@@ -269,6 +273,34 @@ TEST_F(LoopTest, SignalsArriveAsEvents) {
     (*signals)->close();
     loop->drain();
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+// Makes io_uring_setup fail with `code` for the calling process, as a container's seccomp profile does.
+void forbid_io_uring(unsigned code) {
+    sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{sizeof program / sizeof program[0], program};
+    ensure(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+TEST(LoopDeathTest, SaysWhyThereIsNoRing) {
+    for (const auto& [code, words] :
+         {std::pair{EPERM, "forbidden.*seccomp"}, std::pair{ENOSYS, "no io_uring"},
+          std::pair{ENOMEM, "locked memory"}, std::pair{EINVAL, "too old"}}) {
+        EXPECT_EXIT(
+            {
+                forbid_io_uring(static_cast<unsigned>(code));
+                const auto loop = Loop::create();
+                fprintf(stderr, "%s\n", loop ? "a loop was made" : loop.error().text.c_str());
+                _exit(loop ? 1 : 0);
+            },
+            testing::ExitedWithCode(0), words);
+    }
 }
 
 }  // namespace
