@@ -66,21 +66,23 @@ void set_member(owner_of<member>& options, const Value& value) {
 }
 
 template <auto member>
-consteval int64_t default_of() {
+int64_t default_of() {
     return static_cast<int64_t>(owner_of<member>{}.*member);
 }
 
 template <auto member>
-consteval Field<owner_of<member>> field(Option option) {
+Field<owner_of<member>> field(Option option) {
     option.group = GroupOf<owner_of<member>>::value;
     return {option, get_member<member>, set_member<member>};
 }
 
+// Not constants of the compiler: clang 14 cannot evaluate std::string members at compile time.
+
 enum Checked : bool { in_setup_only = false, in_files = true };
 
 template <auto member>
-consteval auto number(std::string_view name, NumberUnit unit, int64_t min, int64_t max, Checked checked,
-                      std::string_view show_comment = {}, RangeRule rule = RangeRule::refuse) {
+auto number(std::string_view name, NumberUnit unit, int64_t min, int64_t max, Checked checked,
+            std::string_view show_comment = {}, RangeRule rule = RangeRule::refuse) {
     Option option;
     option.name = name;
     option.type = OptionType::number;
@@ -95,7 +97,7 @@ consteval auto number(std::string_view name, NumberUnit unit, int64_t min, int64
 }
 
 template <auto member>
-consteval auto flag(std::string_view name) {
+auto flag(std::string_view name) {
     Option option;
     option.name = name;
     option.type = OptionType::flag;
@@ -105,7 +107,7 @@ consteval auto flag(std::string_view name) {
 }
 
 template <auto member>
-consteval auto word(std::string_view name, std::span<const EnumWord> words) {
+auto word(std::string_view name, std::span<const EnumWord> words) {
     Option option;
     option.name = name;
     option.type = OptionType::enumeration;
@@ -115,7 +117,7 @@ consteval auto word(std::string_view name, std::span<const EnumWord> words) {
 }
 
 template <auto member>
-consteval auto text(std::string_view name, std::size_t max_length) {
+auto text(std::string_view name, std::size_t max_length) {
     Option option;
     option.name = name;
     option.type = OptionType::text;
@@ -179,12 +181,12 @@ constexpr auto one = NumberUnit::one;
 constexpr auto kib = NumberUnit::kib;
 constexpr auto sectors = NumberUnit::sectors;
 
-constexpr std::array resource_fields{
+const std::array resource_fields{
     text<&ResourceOptions::cpu_mask>("cpu-mask", 32),
     word<&ResourceOptions::on_no_data_accessible>("on-no-data-accessible", on_no_data_words),
 };
 
-constexpr std::array net_fields{
+const std::array net_fields{
     word<&NetOptions::protocol>("protocol", protocol_words),
     number<&NetOptions::timeout_ds>("timeout", one, 1, 600, in_files, "1/10 seconds"),
     number<&NetOptions::max_epoch_size>("max-epoch-size", one, 1, 20000, in_files),
@@ -216,7 +218,7 @@ constexpr std::array net_fields{
     number<&NetOptions::socket_check_timeout_ds>("socket-check-timeout", one, 0, 300, in_setup_only),
 };
 
-constexpr std::array disk_fields{
+const std::array disk_fields{
     number<&DiskOptions::size_sectors>("size", sectors, 0, 2199023255552, in_files, "bytes"),
     number<&DiskOptions::max_bio_bvecs>("max-bio-bvecs", one, 0, 128, in_setup_only),
     word<&DiskOptions::on_io_error>("on-io-error", on_io_error_words),
@@ -243,14 +245,14 @@ constexpr std::array disk_fields{
                                                        in_setup_only),
 };
 
-constexpr std::array startup_fields{
+const std::array startup_fields{
     number<&StartupOptions::wfc_timeout_s>("wfc-timeout", one, 0, 300000, in_files),
     number<&StartupOptions::degr_wfc_timeout_s>("degr-wfc-timeout", one, 0, 300000, in_files),
     number<&StartupOptions::outdated_wfc_timeout_s>("outdated-wfc-timeout", one, 0, 300000, in_files),
     flag<&StartupOptions::wait_after_sb>("wait-after-sb"),
 };
 
-constexpr std::array command_fields{
+const std::array command_fields{
     flag<&CommandOptions::set_defaults>("set-defaults"),
     flag<&CommandOptions::force>("force"),
     flag<&CommandOptions::tentative>("tentative"),
@@ -293,25 +295,25 @@ constexpr std::array proxy_options{
 };
 
 template <typename Options, std::size_t count>
-constexpr std::array<const Option*, count> pointers(const std::array<Field<Options>, count>& fields) {
+std::array<const Option*, count> pointers(const std::array<Field<Options>, count>& fields) {
     std::array<const Option*, count> result{};
     for (std::size_t i = 0; i < count; ++i) result[i] = &fields[i].option;
     return result;
 }
 template <std::size_t count>
-constexpr std::array<const Option*, count> pointers(const std::array<Option, count>& options) {
+std::array<const Option*, count> pointers(const std::array<Option, count>& options) {
     std::array<const Option*, count> result{};
     for (std::size_t i = 0; i < count; ++i) result[i] = &options[i];
     return result;
 }
 
-constexpr auto resource_pointers = pointers(resource_fields);
-constexpr auto net_pointers = pointers(net_fields);
-constexpr auto disk_pointers = pointers(disk_fields);
-constexpr auto startup_pointers = pointers(startup_fields);
-constexpr auto command_pointers = pointers(command_fields);
-constexpr auto handler_pointers = pointers(handler_options);
-constexpr auto proxy_pointers = pointers(proxy_options);
+const auto resource_pointers = pointers(resource_fields);
+const auto net_pointers = pointers(net_fields);
+const auto disk_pointers = pointers(disk_fields);
+const auto startup_pointers = pointers(startup_fields);
+const auto command_pointers = pointers(command_fields);
+const auto handler_pointers = pointers(handler_options);
+const auto proxy_pointers = pointers(proxy_options);
 
 Result<Value> parse_word(const Option& option, std::string_view text) {
     const bool ignore_case = option.name == "protocol";  // cli 19

@@ -1,13 +1,17 @@
 // Any text is either refused with a message, or read; what was read and dumped reads back as the same.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "base/ensure.hpp"
 #include "config/dump.hpp"
+#include "config/keywords.hpp"
+#include "config/lexer.hpp"
 #include "config/memory_loader.hpp"
 #include "config/merge.hpp"
 #include "config/parser.hpp"
+#include "config/quote.hpp"
 #include "config/roles.hpp"
 
 namespace {
@@ -29,21 +33,59 @@ std::string sections_of(const Config& config) {
     return text;
 }
 
-// Whether dump shows the whole of it in a form the parser takes: proxy plugins are words of any kind, and a
-// disk section of an implicit volume conflicts with the disk statement beside it (cli 9.2).
-bool dumps_fully(const Config& config) {
-    if (config.common && !config.common->plugins.empty()) return false;
-    for (const auto& resource : config.resources) {
-        if (!resource->plugins.empty()) return false;
-        for (const Host& host : resource->hosts) {
-            if (host.proxy && !host.proxy->plugins.empty()) return false;
-            if (host.kind == HostKind::this_host || host.kind == HostKind::remote_host) return false;
-            for (const Volume& volume : host.volumes) {
-                if (volume.implicit && !volume.disk_options.empty()) return false;
-            }
-        }
+// dump does not quote what would be read as a keyword, number or address without quotes.
+bool reads_as_string(std::string_view text) {
+    const std::string dumped = quoted_if_needed(text);
+    Lexer lexer(dumped);
+    return lexer.next().kind == TokenKind::string && lexer.next().kind == TokenKind::end;
+}
+
+bool reads_as_strings(const std::vector<std::string>& texts) {
+    return std::ranges::all_of(texts, reads_as_string);
+}
+
+bool values_read_back(const OptionList& list) {
+    return std::ranges::all_of(list, [](const OptionSetting& setting) {
+        const std::string dumped = quoted_if_needed(setting.value);
+        const Token token = Lexer(dumped).next();
+        return token.kind == TokenKind::string || token.kind == TokenKind::integer ||
+               token.kind == TokenKind::keyword;
+    });
+}
+
+bool values_read_back(const Sections& sections) {
+    for (const OptionList* list : {&sections.net, &sections.disk, &sections.startup, &sections.options,
+                                   &sections.handlers, &sections.proxy}) {
+        const auto is_keyword = [](const OptionSetting& setting) {
+            return setting.value != "yes" && setting.value != "no" && setting.value != "on" &&
+                   keyword_number(setting.value).has_value();
+        };
+        if (!values_read_back(*list) || std::ranges::any_of(*list, is_keyword)) return false;
     }
-    return true;
+    return sections.plugins.empty() && reads_as_strings(sections.become_primary_on);
+}
+
+// A disk section of an implicit volume conflicts with the disk statement that dump prints beside it
+// (cli 9.2).
+bool volume_reads_back(const Volume& volume) {
+    if (volume.implicit && !volume.disk_options.empty()) return false;
+    const auto reads_back = [](const std::string& text) { return text.empty() || reads_as_string(text); };
+    return reads_back(volume.disk) && reads_back(volume.meta_disk) && reads_back(volume.device);
+}
+
+bool host_reads_back(const Host& host) {
+    if (host.kind == HostKind::this_host || host.kind == HostKind::remote_host || host.proxy) return false;
+    if (host.kind == HostKind::stacked && !reads_as_string(host.lower_name)) return false;
+    return reads_as_strings(host.names) && std::ranges::all_of(host.volumes, volume_reads_back);
+}
+
+// Whether dump, which prints things the way DRBD's does, shows the whole of it in a form the parser takes.
+bool dumps_fully(const Config& config) {
+    if (config.common && !values_read_back(*config.common)) return false;
+    return std::ranges::all_of(config.resources, [](const auto& resource) {
+        return reads_as_string(resource->name) && values_read_back(*resource) &&
+               std::ranges::all_of(resource->hosts, host_reads_back);
+    });
 }
 
 void check(std::string_view text) {
