@@ -150,8 +150,8 @@ class SlotLabels {
         std::ranges::copy_if(labels_, std::back_inserter(result_.hot_extents),
                              [](uint32_t extent) { return extent != al_free_label; });
         std::ranges::sort(result_.hot_extents);
-        const auto repeated = std::ranges::unique(result_.hot_extents);
-        result_.hot_extents.erase(repeated.begin(), repeated.end());
+        const auto repeated = std::unique(result_.hot_extents.begin(), result_.hot_extents.end());
+        result_.hot_extents.erase(repeated, result_.hot_extents.end());
     }
 
   private:
