@@ -50,7 +50,7 @@ class List {
     List(const List&) = delete;
     List& operator=(const List&) = delete;
     ~List() {
-        ensure(empty());
+        clear();
         head_.previous_ = head_.next_ = nullptr;
     }
 
@@ -83,6 +83,10 @@ class List {
         T& element = front();
         remove(element);
         return element;
+    }
+    // Takes every element out.
+    void clear() {
+        while (!empty()) pop_front();
     }
     // Appends everything in other, leaving it empty.
     void splice_back(List& other) {

@@ -90,7 +90,7 @@ inline constexpr int split_brain_ambiguous = -100;  // policies only with always
 inline constexpr int unrelated = -1000;
 // Needs protocol 101 and feature WSAME: protocol in the low byte, features in the second of the absolute
 // value.
-inline constexpr int needs_wsame = -(0x10000 + 101 + (wire::feature::wsame << 8));
+inline constexpr int needs_wsame = -static_cast<int>(0x10000 + 101 + (wire::feature::wsame << 8));
 }  // namespace compare_result
 
 struct CompareInput {

@@ -61,7 +61,8 @@ inline constexpr int need_protocol_c = 139;
 inline constexpr int no_memory_bitmap = 140;
 inline constexpr int integrity_alg = 141;
 inline constexpr int cpu_mask = 143;
-inline constexpr int verify_alg = 147;
+inline constexpr int verify_alg = 146;
+inline constexpr int csums_alg = 144;
 inline constexpr int csums_during_resync = 148;
 inline constexpr int verify_running = 149;
 inline constexpr int data_not_current = 150;
@@ -70,6 +71,7 @@ inline constexpr int stonith_and_protocol_a = 154;
 inline constexpr int congestion_not_protocol_a = 155;
 inline constexpr int paused_by_after = 156;
 inline constexpr int paused_by_peer = 157;
+inline constexpr int minor_configured = 160;
 inline constexpr int need_protocol_100 = 163;
 inline constexpr int need_allow_two_primaries = 164;
 inline constexpr int meta_unclean = 165;
@@ -96,10 +98,11 @@ struct PrimaryCommand {
 
 // Sizes of everything that is allocated once.
 struct Limits {
-    size_t buffer_arena_bytes = size_t{64} << 20;
-    uint32_t requests_max = 8192;       // application requests until their barrier ack
-    uint32_t peer_requests_max = 8192;  // the peer's writes, reads and resync requests in service
-    uint32_t packets_max = 8192;        // small packets on their way out
+    size_t buffer_arena_bytes = size_t{48} << 20;  // the applications' data in flight
+    size_t peer_arena_bytes = size_t{32} << 20;    // the peer's writes and reads, resync blocks
+    uint32_t requests_max = 8192;                  // application requests until their barrier ack
+    uint32_t peer_requests_max = 8192;             // the peer's writes, reads and resync requests in service
+    uint32_t packets_max = 20480;  // small packets on their way out: an ack for each of the above, and some
 };
 
 class Resource {
@@ -135,15 +138,13 @@ class Resource {
     void suspend_io(unsigned volume, Done done);
     void resume_io(unsigned volume, Done done);
     void new_current_uuid(unsigned volume, bool clear_bitmap, Done done);
-    void verify(unsigned volume, uint64_t start_sector, uint64_t stop_sector, Done done);
-    void resize(unsigned volume, uint64_t size_sectors, bool assume_clean, bool assume_peer_has_space,
-                Done done);
     void change_disk_options(unsigned volume, const config::DiskOptions& options, Done done);
     void change_net_options(const config::NetOptions& options, Done done);
     void change_resource_options(const config::ResourceOptions& options, Done done);
 
     ResourceStatus status() const;
     BufferPool& buffers();
+    BufferPool& peer_buffers();
 
   private:
     std::unique_ptr<Core> core_;

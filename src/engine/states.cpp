@@ -451,8 +451,9 @@ enum class OldStateCounts : bool { no, yes };
 
 ChangeDecision check(const State& old_state, const State& wanted, const StateContext& context,
                      ChangeKind kind, OldStateCounts old_counts) {
-    const auto [new_state, warning] = sanitise(old_state, wanted, context);
-    const auto decide = [&](Result result) { return ChangeDecision{result, new_state, warning}; };
+    const Sanitised sanitised = sanitise(old_state, wanted, context);
+    const State& new_state = sanitised.state;
+    const auto decide = [&](Result result) { return ChangeDecision{result, new_state, sanitised.warning}; };
 
     if (kind == ChangeKind::wish) {
         const Result upgrade = no_upgrade_rule(old_state, wanted);

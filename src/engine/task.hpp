@@ -211,6 +211,22 @@ class Event {
     List<Waiter, Waiter> waiters_;
 };
 
+// Lets everything else that is ready go first.
+class Yield {
+  public:
+    explicit Yield(Executor& executor) : executor_(&executor) {}
+    bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> coroutine) {
+        waiter_.coroutine = coroutine;
+        executor_->make_ready(waiter_);
+    }
+    void await_resume() {}
+
+  private:
+    Executor* executor_;
+    Waiter waiter_;
+};
+
 // A disk operation to wait for: fill in the fields, co_await it, look at error.
 class AwaitedIo final : public DiskIo {
   public:
@@ -234,6 +250,25 @@ class AwaitedIo final : public DiskIo {
     Executor* executor_;
     Disk* disk_;
     Waiter waiter_;
+};
+
+// A limit for waits on an event: wakes the event when it has passed.
+class Deadline final : public Timer {
+  public:
+    Deadline(Clock& clock, Event& event, uint64_t delay_ms) : clock_(&clock), event_(&event) {
+        clock.arm(*this, delay_ms);
+    }
+    ~Deadline() { clock_->cancel(*this); }
+    bool passed() const { return passed_; }
+    void fired() override {
+        passed_ = true;
+        event_->notify();
+    }
+
+  private:
+    Clock* clock_;
+    Event* event_;
+    bool passed_ = false;
 };
 
 class Sleep final : public Timer {

@@ -1,0 +1,103 @@
+#include "engine/activation.hpp"
+
+namespace duplex::engine {
+
+Activation::Activation(Executor& executor, MetaIo& meta_io, ActivityLog& log, Bitmap& bitmap,
+                       ResyncExtents& resync_extents, std::function<void(int)> transaction_ended)
+    : meta_io_(meta_io),
+      log_(log),
+      bitmap_(bitmap),
+      resync_extents_(resync_extents),
+      transaction_ended_(std::move(transaction_ended)),
+      retry_(executor),
+      submitter_(submit()) {}
+
+bool Activation::activate(AlUser& user, Sector sector, uint64_t size_bytes) {
+    user.first_extent = user.next_extent_ = al_extent_of(sector);
+    user.end_extent = al_extent_of(sector + (size_bytes / sector_bytes - 1)) + 1;
+    if (user.end_extent - user.first_extent == 1 && take_hot(user)) return true;
+    queue_.push_back(user);
+    retry_.notify();
+    return false;
+}
+
+void Activation::release(AlUser& user) {
+    ensure(user.holds_extents);
+    user.holds_extents = false;
+    holders_.remove(user);
+    for (AlExtent extent = user.first_extent; extent < user.end_extent; ++extent) log_.put(extent);
+    if (!queue_.empty()) retry_.notify();
+}
+
+void Activation::hold(AlUser& user) {
+    user.holds_extents = true;
+    holders_.push_back(user);
+}
+
+void Activation::abandon() {
+    while (!holders_.empty()) holders_.pop_front().holds_extents = false;
+    while (!granted_.empty()) granted_.pop_front().extents_active();
+    while (!queue_.empty()) queue_.pop_front().extents_active();
+}
+
+bool Activation::closed_for_resync(const AlUser& user) {
+    bool closed = false;
+    const ResyncExtent first(user.first_extent.value / 4);
+    const ResyncExtent last((user.end_extent.value - 1) / 4);
+    for (ResyncExtent extent = first; extent <= last; ++extent)
+        if (resync_extents_.closed_to_writes(extent)) closed = true;
+    return closed;
+}
+
+bool Activation::take_hot(AlUser& user) {
+    if (closed_for_resync(user)) return false;
+    if (log_.get_hot(user.first_extent) != ActivityLog::Get::granted) return false;
+    user.next_extent_ = user.end_extent;
+    hold(user);
+    return true;
+}
+
+// What it gets it keeps, also if the rest has to come with the next transaction.
+void Activation::take_rest(AlUser& user) {
+    while (user.next_extent_ < user.end_extent && log_.get(user.next_extent_) == ActivityLog::Get::granted)
+        ++user.next_extent_;
+}
+
+Task<> Activation::submit() {
+    for (;;) {
+        for (auto at = queue_.begin(); at != queue_.end();) {
+            AlUser& user = *at;
+            ++at;
+            // Whoever holds a part already must not be held up by resync: resync waits for its references.
+            if (user.next_extent_ == user.first_extent && closed_for_resync(user)) continue;
+            take_rest(user);
+            if (user.next_extent_ < user.end_extent) break;  // in order: the next ones come after this one
+            queue_.remove(user);
+            granted_.push_back(user);
+        }
+        if (!log_.changing() && granted_.empty()) {
+            auto woken = retry_.wait();
+            co_await woken;
+            continue;
+        }
+        if (log_.changing()) {
+            log_.lock();
+            transaction_running_ = true;
+            int error = 0;
+            if (updates_) {
+                Task<int> written = meta_io_.write_al(log_, bitmap_);
+                error = co_await written;
+            }
+            log_.commit();
+            transaction_running_ = false;
+            transaction_ended_(error);
+        }
+        while (!granted_.empty()) {
+            AlUser& user = granted_.pop_front();
+            hold(user);
+            user.extents_active();
+        }
+    }
+}
+
+}  // namespace duplex::engine

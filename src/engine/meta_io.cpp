@@ -1,0 +1,218 @@
+#include "engine/meta_io.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "meta/bitmap.hpp"
+
+namespace duplex::engine {
+
+namespace {
+
+constexpr uint64_t staged_pages_max = 64;
+constexpr uint64_t sectors_per_page = meta::bitmap_page_bytes / sector_bytes;
+
+Task<int> flush(Executor& executor, Disk& disk) {
+    AwaitedIo io(executor, disk);
+    io.kind = IoKind::flush;
+    co_return co_await io;
+}
+
+}  // namespace
+
+MetaBuffer::MetaBuffer(size_t size_bytes)
+    : memory_(static_cast<uint8_t*>(std::aligned_alloc(4096, size_bytes))) {
+    ensure(memory_ != nullptr);
+}
+
+void MetaBuffer::Free::operator()(uint8_t* memory) const {
+    std::free(memory);
+}
+
+// Whoever holds a buffer; the next one waits for freed_.
+class MetaIo::Lock {
+  public:
+    Lock(bool& busy, Event& freed) : busy_(&busy), freed_(&freed) { *busy_ = true; }
+    ~Lock() {
+        *busy_ = false;
+        freed_->notify();
+    }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+  private:
+    bool* busy_;
+    Event* freed_;
+};
+
+MetaIo::MetaIo(Executor& executor, Disk& meta_disk, Disk& data_disk, const meta::Layout& layout,
+               const meta::Superblock& initial, uint32_t al_slots, uint32_t first_transaction)
+    : superblock(initial),
+      executor_(executor),
+      meta_disk_(meta_disk),
+      data_disk_(data_disk),
+      layout_(layout),
+      al_writer_(layout.al, al_slots, first_transaction),
+      block_(4096),
+      pages_(staged_pages_max * meta::bitmap_page_bytes),
+      freed_(executor) {}
+
+Task<int> MetaIo::write_block(Sector sector, bool flush_data_disk) {
+    if (md_flushes_) {
+        // R2, R5, R7: whatever completed before must be stable before this block says so.
+        if (flush_data_disk && &data_disk_ != &meta_disk_) {
+            Task<int> data_flushed = flush(executor_, data_disk_);
+            const int error = co_await data_flushed;
+            if (error) co_return error;
+        }
+        Task<int> flushed = flush(executor_, meta_disk_);
+        const int error = co_await flushed;
+        if (error) co_return error;
+    }
+    AwaitedIo write(executor_, meta_disk_);
+    write.kind = IoKind::write;
+    write.fua = md_flushes_;
+    write.sector = sector;
+    write.size_bytes = 4096;
+    write.data = block_.data();
+    co_return co_await write;
+}
+
+Task<int> MetaIo::write_superblock() {
+    const uint64_t due = wanted_;
+    while (durable_ < due) {
+        if (block_busy_) {
+            auto freed = freed_.wait();
+            co_await freed;
+            continue;
+        }
+        Lock lock(block_busy_, freed_);
+        const uint64_t writing = wanted_;
+        encode(superblock, meta::SuperblockBytes(block_.data(), meta::superblock_bytes));
+        Task<int> written = write_block(layout_.superblock, false);
+        const int error = co_await written;
+        if (error) co_return error;
+        durable_ = std::max(durable_, writing);
+    }
+    co_return 0;
+}
+
+Task<int> MetaIo::write_al_block(std::span<const meta::AlUpdate> updates, std::span<const uint32_t> labels,
+                                 bool evicts) {
+    while (block_busy_) {
+        auto freed = freed_.wait();
+        co_await freed;
+    }
+    Lock lock(block_busy_, freed_);
+    al_writer_.build(updates, labels, meta::AlBlock(block_.data(), meta::al_block_bytes));
+    Task<int> written = write_block(al_writer_.sector(layout_), evicts);
+    const int error = co_await written;
+    if (error) co_return error;
+    al_writer_.written();
+    ++al_writes_;
+    co_return 0;
+}
+
+Task<int> MetaIo::write_al(const ActivityLog& log, Bitmap& bitmap) {
+    std::array<meta::AlUpdate, meta::al_updates_max> updates;
+    size_t count = 0;
+    bool evicts = false;
+    for (const ActivityLog::Change& change : log.changes()) {
+        updates[count++] = {change.slot, change.new_label};
+        if (change.old_label == meta::al_free_label) continue;
+        evicts = true;
+        const uint64_t page = meta::bitmap_page_of(AlExtent(change.old_label));
+        if (page >= bitmap.pages() || !bitmap.page_dirty(page)) continue;
+        Task<int> written = write_pages(bitmap, page, 1);
+        const int error = co_await written;
+        if (error) co_return error;
+    }
+    // A page that somebody else is writing counts as clean already, but is not stable before that write has
+    // ended.
+    while (evicts && pages_busy_) {
+        auto freed = freed_.wait();
+        co_await freed;
+    }
+    const std::span<const meta::AlUpdate> changed(updates.data(), count);
+    Task<int> written = write_al_block(changed, log.labels(), evicts);
+    co_return co_await written;
+}
+
+Task<int> MetaIo::initialise_al(const ActivityLog& log) {
+    const uint64_t blocks = layout_.al.blocks();
+    for (uint64_t i = 0; i < blocks; ++i) {
+        const std::span<const meta::AlUpdate> no_updates;
+        Task<int> written = write_al_block(no_updates, log.labels(), false);
+        const int error = co_await written;
+        if (error) co_return error;
+    }
+    co_return 0;
+}
+
+Task<int> MetaIo::read_bitmap(Bitmap& bitmap) {
+    while (pages_busy_) {
+        auto freed = freed_.wait();
+        co_await freed;
+    }
+    Lock lock(pages_busy_, freed_);
+    for (uint64_t first = 0; first < bitmap.pages(); first += staged_pages_max) {
+        const uint64_t count = std::min(staged_pages_max, bitmap.pages() - first);
+        AwaitedIo read(executor_, meta_disk_);
+        read.kind = IoKind::read;
+        read.sector = layout_.bitmap_page(first);
+        read.size_bytes = static_cast<uint32_t>(count * meta::bitmap_page_bytes);
+        read.data = pages_.data();
+        const int error = co_await read;
+        if (error) co_return error;
+        for (uint64_t i = 0; i < count; ++i) {
+            const meta::ConstBitmapPage page(pages_.data() + i * meta::bitmap_page_bytes,
+                                             meta::bitmap_page_bytes);
+            meta::load_bitmap_page(page, first + i, bitmap.words(), bitmap.bits());
+            bitmap.mark_page_clean(first + i);
+        }
+    }
+    bitmap.recount();
+    co_return 0;
+}
+
+Task<int> MetaIo::write_pages(Bitmap& bitmap, uint64_t first, uint64_t count) {
+    while (pages_busy_) {
+        auto freed = freed_.wait();
+        co_await freed;
+    }
+    Lock lock(pages_busy_, freed_);
+    for (uint64_t i = 0; i < count; ++i) {
+        bitmap.mark_page_clean(first + i);
+        const meta::BitmapPage page(pages_.data() + i * meta::bitmap_page_bytes, meta::bitmap_page_bytes);
+        meta::store_bitmap_page(bitmap.words(), first + i, bitmap.bits(), page);
+    }
+    AwaitedIo write(executor_, meta_disk_);
+    write.kind = IoKind::write;
+    write.sector = layout_.bitmap_page(first);
+    write.size_bytes = static_cast<uint32_t>(count * meta::bitmap_page_bytes);
+    write.data = pages_.data();
+    const int error = co_await write;
+    if (error) {
+        for (uint64_t i = 0; i < count; ++i) bitmap.mark_page_dirty(first + i);
+        co_return error;
+    }
+    bitmap_writes_ += count;
+    co_return 0;
+}
+
+Task<int> MetaIo::write_bitmap(Bitmap& bitmap) {
+    std::optional<uint64_t> page = bitmap.next_dirty_page(0);
+    while (page) {
+        uint64_t count = 1;
+        while (count < staged_pages_max && *page + count < bitmap.pages() && bitmap.page_dirty(*page + count))
+            ++count;
+        Task<int> written = write_pages(bitmap, *page, count);
+        const int error = co_await written;
+        if (error) co_return error;
+        page = bitmap.next_dirty_page(*page + count);
+    }
+    co_return 0;
+}
+
+}  // namespace duplex::engine

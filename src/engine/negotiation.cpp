@@ -1,0 +1,415 @@
+// What two nodes tell each other of a volume, and what they conclude from it (states 3.1, 3.3, 5; wire
+// protocol 5, 6.3).
+#include <algorithm>
+
+#include "engine/core.hpp"
+
+namespace duplex::engine {
+
+// ---- sending
+// -------------------------------------------------------------------------------------------------------
+
+void Device::send_parameters() {
+    discard_mine = core_.connection.discard_my_data();
+    reset_sequences();
+    send_sync_param();
+    send_sizes(false);
+    send_uuids();
+    send_state(state());
+}
+
+bool Device::send_sync_param() {
+    const config::DiskOptions options = has_disk(DiskState::failed) ? disk->options : config::DiskOptions{};
+    wire::SyncParam packet;
+    packet.resync_rate_kib_s = options.resync_rate_kib;
+    packet.verify_alg = wire::AlgorithmName(core_.connection.options().verify_alg);
+    packet.csums_alg = wire::AlgorithmName(core_.connection.options().csums_alg);
+    packet.c_plan_ahead_ds = options.c_plan_ahead_ds;
+    packet.c_delay_target_ds = options.c_delay_target_ds;
+    packet.c_fill_target_sectors = options.c_fill_target_sectors;
+    packet.c_max_rate_kib_s = options.c_max_rate_kib;
+    return core_.connection.link.send_packet(Channel::data, wire::Command::sync_param89, wire_number(),
+                                             packet);
+}
+
+bool Device::send_sizes(bool ask_for_reply) {
+    wire::Sizes packet;
+    wire::QueueLimits limits;
+    if (has_disk(DiskState::negotiating)) {
+        packet.d_size_sectors = disk->usable_sectors;
+        packet.u_size_sectors = user_size_sectors_;
+        packet.max_bio_size_bytes = std::min(disk->data.limits().io_bytes_max, wire::data_bytes_max);
+        limits.physical_block_size_bytes = disk->data.limits().physical_block_bytes;
+        limits.logical_block_size_bytes = disk->data.limits().logical_block_bytes;
+        limits.discard_enabled = disk->data.limits().can_discard;
+    }
+    packet.c_size_sectors = ask_for_reply ? 0 : size_sectors_;
+    if (core_.connection.features() & wire::feature::wsame) packet.limits = limits;
+    return core_.connection.link.send_packet(Channel::data, wire::Command::sizes, wire_number(), packet);
+}
+
+bool Device::send_uuids(uint64_t extra_flags) {
+    if (!has_disk(DiskState::negotiating)) return false;
+    const UuidSet set = uuids();
+    communicated_bits = bitmap.set_bits();
+    wire::Uuids packet;
+    packet.current = set.current;
+    packet.bitmap = set.bitmap;
+    packet.history = set.history;
+    packet.bits_set = communicated_bits;
+    packet.flags = extra_flags;
+    if (discard_mine) packet.flags |= wire::Uuids::flag_discard_my_data;
+    if (disk->crashed_primary) packet.flags |= wire::Uuids::flag_crashed_primary;
+    if (state_.disk == DiskState::negotiating && disk->prepared.disk == DiskState::inconsistent)
+        packet.flags |= wire::Uuids::flag_inconsistent;
+    return core_.connection.link.send_packet(Channel::data, wire::Command::uuids, wire_number(), packet);
+}
+
+bool Device::send_state(const State& s) {
+    return core_.connection.link.send_packet(Channel::data, wire::Command::state, wire_number(),
+                                             wire::StatePacket{s});
+}
+
+// ---- receiving
+// -----------------------------------------------------------------------------------------------------
+
+void Device::receive_sync_param(const wire::SyncParam& packet) {
+    const config::NetOptions& options = core_.connection.options();
+    if (state_.conn == ConnState::wf_report_params) {
+        if (packet.verify_alg.view() != options.verify_alg || packet.csums_alg.view() != options.csums_alg) {
+            core_.connection.go_stand_alone(fmt::format(
+                "Different verify-alg or csums-alg settings. me: \"{}\" \"{}\" peer: \"{}\" \"{}\"",
+                options.verify_alg, options.csums_alg, packet.verify_alg.view(), packet.csums_alg.view()));
+            return;
+        }
+    } else {
+        core_.connection.algorithms_changed(std::string(packet.verify_alg.view()),
+                                            std::string(packet.csums_alg.view()));
+    }
+    if (!disk) return;
+    disk->options.resync_rate_kib = packet.resync_rate_kib_s;
+    disk->options.c_plan_ahead_ds = packet.c_plan_ahead_ds;
+    disk->options.c_delay_target_ds = packet.c_delay_target_ds;
+    disk->options.c_fill_target_sectors = packet.c_fill_target_sectors;
+    disk->options.c_max_rate_kib = packet.c_max_rate_kib_s;
+}
+
+Task<> Device::receive_sizes(wire::Sizes packet) {
+    peer_disk_sectors = packet.d_size_sectors;
+    const uint64_t old_size = size_sectors_;
+    if (has_disk(DiskState::negotiating)) {
+        uint64_t user_size = packet.u_size_sectors;
+        if (state_.conn == ConnState::wf_report_params && (user_size == 0 || user_size_sectors_ == 0))
+            user_size = std::max(user_size, user_size_sectors_);
+        else if (state_.conn == ConnState::wf_report_params)
+            user_size = std::min(user_size, user_size_sectors_);
+        const uint64_t new_size = meta::effective_size({user_size, disk->usable_sectors, peer_disk_sectors,
+                                                        disk->meta_io.superblock.la_size_sectors,
+                                                        state_.conn >= ConnState::connected, false})
+                                      .size_sectors;
+        if (new_size < size_sectors_ && state_.disk >= DiskState::outdated &&
+            (state_.conn < ConnState::connected || state_.pdsk == DiskState::diskless)) {
+            core_.connection.go_stand_alone("The peer's disk size is too small!");
+            co_return;
+        }
+        Task<int> determined = determine_size(user_size);
+        co_await determined;
+    } else {
+        const uint64_t size = packet.c_size_sectors   ? packet.c_size_sectors
+                              : packet.u_size_sectors ? packet.u_size_sectors
+                                                      : packet.d_size_sectors;
+        if (size == 0 || size == size_sectors_) co_return;
+        if (size_sectors_ > 0 && packet.d_size_sectors == 0) {
+            log(LogLevel::warning, "Ignored diskless peer device size (peer:{} != me:{} sectors)!", size,
+                size_sectors_);
+            co_return;
+        }
+        if (size < size_sectors_ && state_.role == Role::primary) {
+            core_.connection.go_stand_alone("The peer's device size is too small!");
+            co_return;
+        }
+        set_size(size);
+        co_return;
+    }
+    if (state_.conn <= ConnState::wf_report_params) co_return;
+    if (packet.c_size_sectors != size_sectors_) send_sizes(false);
+    const bool grew = size_sectors_ > old_size && old_size > 0;
+    if (grew && state_.conn == ConnState::connected && state_.pdsk >= DiskState::inconsistent &&
+        state_.disk >= DiskState::inconsistent && !(packet.dds_flags & wire::Sizes::no_resync))
+        resync_new_area();
+}
+
+// The new area is dirty on both sides; the Primary, or else the resolver, is its source (states 18.3).
+void Device::resync_new_area() {
+    const bool source =
+        state_.role != state_.peer ? state_.role == Role::primary : core_.connection.resolver();
+    if (source) {
+        core_.tasks.add(resync.start(false));
+        return;
+    }
+    State wanted = state();
+    wanted.conn = ConnState::wf_sync_uuid;
+    change_state(wanted, ChangeKind::wish);
+}
+
+Task<> Device::receive_uuids(wire::Uuids packet) {
+    peer_uuids = packet;
+    if (state_.role == Role::primary && state_.disk < DiskState::inconsistent &&
+        (state_.conn < ConnState::connected || state_.pdsk == DiskState::diskless) &&
+        !same_generation(packet.current, exposed_data_uuid)) {
+        core_.connection.go_stand_alone(
+            fmt::format("Can only connect to data with current UUID={:016X}", exposed_data_uuid));
+        co_return;
+    }
+    const bool skip = state_.conn == ConnState::connected && has_disk(DiskState::negotiating) &&
+                      uuids().current == wire::uuid_just_created &&
+                      (packet.flags & wire::Uuids::flag_skip_initial_sync);
+    if (skip) {
+        log(LogLevel::info, "Accepted new current UUID, preparing to skip initial sync");
+        Task<int> cleared = clear_all_and_write();
+        co_await cleared;
+        if (!disk) co_return;
+        UuidSet set = uuids();
+        skip_initial_sync(set, uuid_set_of(packet), state_.role);
+        set_uuids(set);
+        State wanted = state();
+        wanted.disk = wanted.pdsk = DiskState::up_to_date;
+        change_state(wanted, ChangeKind::fact);
+    } else if (state_.disk < DiskState::negotiating && state_.conn >= ConnState::connected) {
+        exposed_data_uuid = packet.current;
+    }
+    if (state_.role == Role::primary && state_.disk < DiskState::inconsistent)
+        exposed_data_uuid = packet.current;
+}
+
+// End of a resync as the target reports it (states 3.3 a). true: the packet is dealt with.
+bool Device::confirms_end(const State& packet, DiskState& real) {
+    const bool expected = (state_.pdsk == DiskState::inconsistent || state_.pdsk == DiskState::consistent) &&
+                          state_.conn > ConnState::connected && state_.disk == DiskState::up_to_date;
+    if (!expected) return false;
+    if (real == DiskState::up_to_date && packet.conn > ConnState::connected &&
+        packet.conn < ConnState::sync_source) {
+        real = DiskState::inconsistent;  // it is only preparing
+        return false;
+    }
+    // Also when blocks failed and the target ends Inconsistent, which the kernel as source waits out (wire
+    // 19, 18).
+    if (state_.conn >= ConnState::sync_source && packet.conn == ConnState::connected) {
+        if (real != DiskState::up_to_date) resync.count_failed(bitmap.set_bits());
+        resync.peer_finished();
+        return true;
+    }
+    return false;
+}
+
+Task<> Device::receive_state(wire::StatePacket packet) {
+    const State ps = packet.state;
+    if (state_.conn <= ConnState::tear_down) co_return;
+    DiskState real = ps.disk;
+    if (real == DiskState::negotiating)
+        real = peer_uuids && (peer_uuids->flags & wire::Uuids::flag_inconsistent) ? DiskState::inconsistent
+                                                                                  : DiskState::consistent;
+    if (confirms_end(ps, real)) co_return;
+    if (state_.pdsk == DiskState::up_to_date && real == DiskState::inconsistent &&
+        state_.conn == ConnState::connected && ps.conn > ConnState::sync_source)
+        real = DiskState::up_to_date;  // a stale message (wire protocol 6.3, item 8)
+
+    const State before = state();
+    State wanted = before;
+    if (wanted.conn == ConnState::wf_report_params) wanted.conn = ConnState::connected;
+    if (ps.conn == ConnState::ahead) wanted.conn = ConnState::behind;
+    const bool both_have_disks =
+        peer_uuids && ps.disk >= DiskState::negotiating && before.disk >= DiskState::negotiating;
+    const bool negotiating = ps.disk == DiskState::negotiating || before.disk == DiskState::negotiating;
+    const bool peer_starts = ps.conn >= ConnState::starting_sync_s && ps.conn <= ConnState::wf_bitmap_t;
+    const bool consider = before.conn < ConnState::connected || consider_resync ||
+                          (before.conn == ConnState::connected && (negotiating || peer_starts));
+    if (both_have_disks && consider) {
+        Task<HandshakeDecision> decided = handshake(ps.role, real);
+        const HandshakeDecision decision = co_await decided;
+        if (state_.conn <= ConnState::tear_down) co_return;
+        if (decision == HandshakeDecision::fail) {
+            if (!survive_failed_handshake(wanted, ps, real)) co_return;
+        } else {
+            wanted.conn = decision == HandshakeDecision::wf_bitmap_s   ? ConnState::wf_bitmap_s
+                          : decision == HandshakeDecision::wf_bitmap_t ? ConnState::wf_bitmap_t
+                                                                       : ConnState::connected;
+        }
+    }
+    // What was decided holds for the state as it is now; our own role, disk and pauses may have changed
+    // meanwhile.
+    State now = state();
+    if (now.conn == before.conn || wanted.conn != before.conn) now.conn = wanted.conn;
+    if (now.disk == before.disk) now.disk = wanted.disk;
+    consider_resync = false;
+    now.peer = ps.role;
+    now.pdsk = real;
+    now.peer_isp = ps.aftr_isp || ps.user_isp;
+    if ((now.conn == ConnState::connected || now.conn == ConnState::wf_bitmap_s) && disk &&
+        now.disk == DiskState::negotiating)
+        now.disk = disk->prepared.disk;
+    const bool establishing = before.conn < ConnState::connected && now.conn >= ConnState::connected;
+    const StateChangeResult result = change_state(now, establishing ? ChangeKind::wish : ChangeKind::fact);
+    if (!wire::is_success(result)) {
+        core_.connection.go_stand_alone(fmt::format(
+            "volume {}: the state with the peer is not acceptable: {}", number_, text_of(result)));
+        co_return;
+    }
+    if (before.conn > ConnState::wf_report_params && now.conn > ConnState::connected &&
+        ps.conn <= ConnState::connected && ps.disk != DiskState::negotiating) {
+        send_uuids();
+        send_state(state());
+    }
+    discard_mine = false;
+    Task<int> written = write_superblock();
+    co_await written;
+}
+
+// An attach that fails leaves the connection up; anything else ends it. false: the packet leads nowhere.
+bool Device::survive_failed_handshake(State& wanted, const State& packet, DiskState& real) {
+    if (state_.disk == DiskState::negotiating) {
+        State failed = state();
+        failed.disk = DiskState::failed;
+        change_state(failed, ChangeKind::fact);
+        wanted.disk = DiskState::failed;
+        wanted.conn = ConnState::connected;
+        return true;
+    }
+    if (packet.disk == DiskState::negotiating) {
+        log(LogLevel::error, "Disk attach process on the peer node was aborted.");
+        real = DiskState::diskless;
+        wanted.conn = ConnState::connected;
+        return true;
+    }
+    if (core_.connection.peer_dry_run())
+        core_.connection.drop(ConnState::protocol_error, "dry-run connect: the peer only wanted to know");
+    else
+        core_.connection.go_stand_alone("no agreement with the peer about whose data is good");
+    return false;
+}
+
+// ---- whose data is good (states 5.4)
+// ---------------------------------------------------------------------------------
+
+HandshakeInput Device::handshake_input(Role peer_role, DiskState peer_disk) const {
+    const config::NetOptions& options = core_.connection.options();
+    HandshakeInput input;
+    input.uuids.self = uuids();
+    input.uuids.peer = uuid_set_of(*peer_uuids);
+    input.uuids.self_crashed_primary = disk->crashed_primary;
+    input.uuids.peer_crashed_primary = peer_uuids->flags & wire::Uuids::flag_crashed_primary;
+    input.uuids.self_primary = state_.role == Role::primary;
+    input.uuids.peer_primary = peer_role == Role::primary;
+    input.uuids.resolver = core_.connection.resolver();
+    input.uuids.features = core_.connection.features();
+    input.own_disk = state_.disk == DiskState::negotiating ? disk->prepared.disk : state_.disk;
+    input.actual_own_disk = state_.disk;
+    input.peer_disk = peer_disk;
+    input.own_discard_mine = discard_mine;
+    input.peer_flags = peer_uuids->flags;
+    input.own_changes = communicated_bits;
+    input.peer_changes = peer_uuids->bits_set;
+    input.bits_set = bitmap.set_bits();
+    input.after_sb_0pri = options.after_sb_0pri;
+    input.after_sb_1pri = options.after_sb_1pri;
+    input.after_sb_2pri = options.after_sb_2pri;
+    input.always_asbp = options.always_asbp;
+    input.rr_conflict = options.rr_conflict;
+    input.tentative = core_.connection.command().tentative;
+    input.peer_dry_run = core_.connection.peer_dry_run();
+    return input;
+}
+
+Task<HandshakeDecision> Device::handshake(Role peer_role, DiskState peer_disk) {
+    HandshakeInput input = handshake_input(peer_role, peer_disk);
+    HandshakeOutcome outcome = resync_handshake(input);
+    for (;;) {
+        for (const HandshakeStep& step : outcome.steps) {
+            if (step.handler == HandshakeHandler::none) {
+                log_line(step.level, step.line);
+                continue;
+            }
+            Task<int> ran = run_handler(name_of(step.handler));
+            co_await ran;
+        }
+        if (outcome.decision != HandshakeDecision::try_demote) break;
+        State secondary = state();
+        secondary.role = Role::secondary;
+        const StateChangeResult demoted = change_state(secondary, ChangeKind::wish);
+        input.demotion = wire::is_success(demoted) ? Demotion::succeeded : Demotion::failed;
+        outcome = resync_handshake(input);
+    }
+    if (!disk || !peer_uuids) co_return HandshakeDecision::fail;
+    if (outcome.comparison.self_corrected) set_uuids(outcome.comparison.self);
+    if (outcome.comparison.peer_corrected) {
+        peer_uuids->current = outcome.comparison.peer.current;
+        peer_uuids->bitmap = outcome.comparison.peer.bitmap;
+        peer_uuids->history = outcome.comparison.peer.history;
+    }
+    if (outcome.full_sync && outcome.decision != HandshakeDecision::fail) {
+        log(LogLevel::info, "Writing the whole bitmap, full sync required after drbd_sync_handshake.");
+        Task<int> set = set_all_and_write();
+        const int error = co_await set;
+        if (error) co_return HandshakeDecision::fail;
+    }
+    co_return outcome.decision;
+}
+
+Task<int> Device::run_handler(std::string_view name) {
+    Event ended(core_.executor);
+    std::optional<int> exit_code;
+    log(LogLevel::info, "helper command: /sbin/drbdadm {} minor-{}", name, minor_);
+    core_.ports.host.run_handler(name, static_cast<int>(minor_), [&](int code) {
+        exit_code = code;
+        ended.notify();
+    });
+    while (!exit_code) {
+        auto woken = ended.wait();
+        co_await woken;
+    }
+    log(LogLevel::info, "helper command: /sbin/drbdadm {} minor-{} exit code {}", name, minor_, *exit_code);
+    co_return *exit_code;
+}
+
+// ---- start and end of a resync (states 5.7)
+// ----------------------------------------------------------------------------
+
+Task<> Device::receive_sync_uuid(uint64_t sync_uuid) {
+    // Our own half of the transition may still be on its way: the bitmap being written or sent.
+    while (state_.conn == ConnState::wf_bitmap_t || state_.conn == ConnState::starting_sync_t) {
+        auto woken = core_.changed.wait();
+        co_await woken;
+    }
+    if (!has_disk(DiskState::negotiating)) co_return;
+    if (state_.conn != ConnState::wf_sync_uuid && state_.conn != ConnState::behind) {
+        if (state_.conn >= ConnState::connected)
+            core_.connection.drop(
+                ConnState::protocol_error,
+                fmt::format("P_SYNC_UUID, volume {}: not expected in {}", number_, name_of(state_.conn)));
+        co_return;
+    }
+    UuidSet set = uuids();
+    start_resync_target(set, sync_uuid, state_.role);
+    set_uuids(set);
+    log(LogLevel::info, "updated sync uuid {}", text_of(set));
+    Task<> started = resync.start(true);
+    co_await started;
+}
+
+void Device::resync_succeeded(bool target) {
+    UuidSet set = uuids();
+    UuidSet peer_set = peer_uuids ? uuid_set_of(*peer_uuids) : UuidSet{};
+    if (target)
+        finish_resync_target(set, peer_set, state_.role);
+    else
+        finish_resync_source(set, peer_set);
+    set_uuids(set);
+    if (peer_uuids) {
+        peer_uuids->current = peer_set.current;
+        peer_uuids->bitmap = peer_set.bitmap;
+        peer_uuids->history = peer_set.history;
+    }
+    log(LogLevel::info, "updated UUIDs {}", text_of(set));
+}
+
+}  // namespace duplex::engine

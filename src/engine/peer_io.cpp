@@ -1,0 +1,459 @@
+#include "engine/peer_io.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "engine/core.hpp"
+
+namespace duplex::engine {
+
+namespace {
+
+bool all_zero(const uint8_t* data, uint32_t size_bytes) {
+    return data[0] == 0 && std::equal(data, data + size_bytes - 1, data + 1);
+}
+
+uint64_t kib(uint64_t bytes) {
+    return (bytes + 1023) / 1024;
+}
+
+}  // namespace
+
+void PeerRequest::LocalIo::completed(int error) {
+    request->device->peer.local_completed(*request, error);
+}
+
+void PeerRequest::Packet::done(bool) {
+    request->device->peer.packet_done(*request);
+}
+
+void PeerRequest::extents_active() {
+    device->peer.extents_active(*this);
+}
+
+PeerIo::~PeerIo() {
+    in_service_.clear();
+    waiting_reads_.clear();
+}
+
+PeerRequest* PeerIo::take(PeerKind kind, Sector sector, uint32_t size_bytes, uint32_t buffer_bytes) {
+    PeerRequest* request = core_.peer_requests.take();
+    if (!request) return nullptr;
+    request->reset();
+    request->device = &device_;
+    request->kind = kind;
+    request->sector = sector;
+    request->size_bytes = size_bytes;
+    request->buffer = nullptr;
+    request->local_io.request = request->packet.request = request;
+    if (buffer_bytes > 0 && !take_buffer(*request)) {
+        core_.peer_requests.give(request);
+        return nullptr;
+    }
+    in_service_.push_back(*request);
+    if (kind == PeerKind::resync_write) ++resync_writes_;
+    return request;
+}
+
+bool PeerIo::take_buffer(PeerRequest& request) {
+    request.buffer = core_.peer_buffers.take(request.size_bytes);
+    return request.buffer != nullptr;
+}
+
+void PeerIo::give(PeerRequest& request) {
+    if (request.buffer) {
+        core_.peer_buffers.give(request.buffer, request.size_bytes);
+        request.buffer = nullptr;
+    }
+    in_service_.remove(request);
+    if (request.kind == PeerKind::resync_write) --resync_writes_;
+    core_.peer_requests.give(&request);
+    core_.room_again();
+}
+
+// ---- the disk
+// ------------------------------------------------------------------------------------------------------
+
+void PeerIo::submit(PeerRequest& request, IoKind kind) {
+    DiskIo& io = request.local_io;
+    io.kind = kind;
+    io.sector = request.sector;
+    io.size_bytes = request.size_bytes;
+    io.data = request.buffer;
+    io.fua = kind == IoKind::write && (request.dp_flags & (wire::dp_flag::fua | wire::dp_flag::flush));
+    io.may_unmap = request.dp_flags & wire::dp_flag::discard;
+    request.submitted = true;
+    ++at_disk_;
+    device_.use_disk();
+    device_.disk->data.submit(io);
+}
+
+void PeerIo::local_completed(PeerRequest& request, int error) {
+    request.submitted = false;
+    --at_disk_;
+    switch (request.kind) {
+        case PeerKind::write:
+            write_completed(request, error);
+            break;
+        case PeerKind::read:
+            read_completed(request, error);
+            break;
+        case PeerKind::resync_read:
+            resync_read_completed(request, error);
+            break;
+        case PeerKind::resync_write:
+            resync_write_completed(request, error);
+    }
+    device_.unuse_disk();
+    core_.notify();
+}
+
+// ---- sending
+// -------------------------------------------------------------------------------------------------------
+
+bool PeerIo::send_ack(wire::Command command, const PeerRequest& request) {
+    const wire::BlockAck ack{request.sector, request.block_id, request.size_bytes, device_.next_seq()};
+    return core_.connection.link.send_packet(Channel::meta, command, device_.wire_number(), ack);
+}
+
+bool PeerIo::send_block(PeerRequest& request, wire::Command command) {
+    const auto& integrity = core_.connection.integrity_out();
+    DigestValue checksum;
+    if (integrity) checksum = digest(*integrity, {request.buffer, request.size_bytes});
+    const auto digest_bytes = static_cast<uint32_t>(checksum.size);
+    const wire::Data head{request.sector, request.block_id, 0, 0};
+    OutPacket& packet = request.packet;
+    const size_t fixed = wire::encode_packet(command, device_.wire_number(), head, packet.head,
+                                             digest_bytes + request.size_bytes);
+    std::copy_n(checksum.bytes.begin(), digest_bytes, packet.head + fixed);
+    packet.head_bytes = static_cast<uint32_t>(fixed) + digest_bytes;
+    packet.payload = request.buffer;
+    packet.payload_bytes = request.size_bytes;
+    request.packet_queued = core_.connection.link.send(Channel::data, packet);
+    device_.counters.sent_kib += kib(request.size_bytes);
+    return request.packet_queued;
+}
+
+void PeerIo::packet_done(PeerRequest& request) {
+    request.packet_queued = false;
+    if (request.kind == PeerKind::read || request.orphan) {
+        give(request);
+    } else if (request.buffer) {  // resync_read: only the ack is still to come
+        core_.peer_buffers.give(request.buffer, request.size_bytes);
+        request.buffer = nullptr;
+        core_.room_again();
+        if (!request.answered) give(request);
+    }
+}
+
+// ---- the peer's writes (states 9.5)
+// --------------------------------------------------------------------------------
+
+Started PeerIo::start_write(PeerRequest& write) {
+    const Connection& connection = core_.connection;
+    if (!device_.has_disk(DiskState::inconsistent)) {
+        send_ack(wire::Command::neg_ack, write);
+        end_write(write);
+        return Started::yes;
+    }
+    if ((write.dp_flags & wire::dp_flag::send_receive_ack) && !write.receive_acked) {
+        write.receive_acked = true;
+        send_ack(wire::Command::recv_ack, write);
+    }
+    if (connection.two_primaries()) {
+        bool dropped = false;
+        const Started resolved = resolve_conflicts(write, dropped);
+        if (resolved != Started::yes || dropped) return resolved;
+    }
+    if (device_.state().conn == ConnState::sync_target && resync_write_overlaps(write))
+        return Started::waits_for_disk;
+    const bool orders = write.command != wire::Command::data;
+    if (orders && core_.active_peer_writes() > 0) return Started::waits_for_disk;
+    if (device_.state().pdsk < DiskState::inconsistent) {
+        // Ours is the only disk: remember that the peer has none of this (states 9.5, item 6).
+        if (!write.extents_asked) {
+            write.extents_asked = true;
+            device_.set_out_of_sync(write.sector, write.size_bytes);
+            if (!device_.disk->al_suspended)
+                device_.disk->activation.activate(write, write.sector, write.size_bytes);
+        }
+        if (!device_.disk->al_suspended && !write.holds_extents) return Started::waits_for_disk;
+    }
+    submit_write(write);
+    return Started::yes;
+}
+
+void PeerIo::submit_write(PeerRequest& write) {
+    ++active_writes_;
+    device_.counters.received_kib += kib(write.size_bytes);
+    device_.counters.written_kib += kib(write.size_bytes);
+    if (write.command == wire::Command::data) {
+        submit(write, IoKind::write);
+        return;
+    }
+    // Without WZEROES a P_TRIM promises zeroes; with it, it is a discard and no more (wire protocol 7.2).
+    const bool discard = write.command == wire::Command::trim &&
+                         (core_.connection.features() & wire::feature::wzeroes) &&
+                         device_.disk->data.limits().can_discard;
+    submit(write, discard ? IoKind::discard : IoKind::write_zeroes);
+}
+
+void PeerIo::extents_active(PeerRequest& write) {
+    core_.notify();
+    if (!write.orphan) return;
+    if (write.holds_extents) device_.disk->activation.release(write);
+    give(write);
+}
+
+// Wire protocol 8.2, 8.3.
+Started PeerIo::resolve_conflicts(PeerRequest& write, bool& dropped) {
+    const bool resolver = core_.connection.resolver();
+    if (resolver && !write.sequence_passed) {
+        if (static_cast<int32_t>(write.seq_num - 1 - device_.peer_sequence) > 0)
+            return Started::waits_for_sequence;
+        device_.see_peer_sequence(write.seq_num);
+    }
+    write.sequence_passed = true;
+    if (!write.interval.linked()) {
+        write.interval.first = write.sector;
+        write.interval.end = write.end_sector();
+        write.interval.local = false;
+        write.interval.completed = false;
+        device_.writes.insert(write.interval);
+    }
+    Started result = Started::yes;
+    wire::Command verdict = wire::Command::data;
+    device_.writes.for_each_conflict(write.sector, write.end_sector(), &write.interval, [&](Interval& other) {
+        if (!other.local) {
+            result = Started::waits_for_conflict;
+            return false;
+        }
+        if (resolver) {
+            verdict = other.covers(write.interval) ? wire::Command::superseded : wire::Command::retry_write;
+            return false;
+        }
+        const AppRequest& local = *static_cast<AppRequest::Range&>(other).request;
+        if (!local.local_pending && local.postponed) return true;
+        result = Started::waits_for_conflict;
+        return false;
+    });
+    if (verdict != wire::Command::data) {
+        if (verdict == wire::Command::retry_write)
+            device_.log(LogLevel::alert, "Concurrent writes detected: remote={}s +{}", write.sector.value,
+                        write.size_bytes);
+        send_ack(verdict, write);
+        core_.connection.epoch_write_dropped();
+        dropped = true;
+        end_write(write);
+    }
+    return result;
+}
+
+bool PeerIo::resync_write_overlaps(const PeerRequest& write) {
+    for (PeerRequest& other : in_service_)
+        if (other.kind == PeerKind::resync_write && other.submitted && other.sector < write.end_sector() &&
+            write.sector < other.end_sector())
+            return true;
+    return false;
+}
+
+void PeerIo::write_completed(PeerRequest& write, int error) {
+    --active_writes_;
+    const ConnState conn = device_.state().conn;
+    const bool syncing = conn >= ConnState::sync_source && conn <= ConnState::paused_sync_t;
+    if (error) {
+        device_.set_out_of_sync(write.sector, write.size_bytes);
+        device_.data_io_failed(error, false);
+        send_ack(wire::Command::neg_ack, write);
+    } else if (write.dp_flags & wire::dp_flag::send_write_ack) {
+        const bool in_sync =
+            syncing && (write.dp_flags & wire::dp_flag::may_set_in_sync) && !write.extents_asked;
+        if (in_sync) device_.set_in_sync(write.sector, write.size_bytes);
+        send_ack(in_sync ? wire::Command::rs_write_ack : wire::Command::write_ack, write);
+        if (in_sync) device_.resync.check_complete();
+    }
+    if (write.interval.linked()) {
+        Interval& done = write.interval;
+        device_.writes.remove(done);
+        device_.app.restart_postponed(done);
+    }
+    end_write(write);
+    core_.connection.active_writes_changed();
+}
+
+void PeerIo::end_write(PeerRequest& write) {
+    if (write.interval.linked()) device_.writes.remove(write.interval);
+    if (write.holds_extents) device_.disk->activation.release(write);
+    core_.notify();
+    give(write);
+}
+
+// ---- the peer's reads (states 11.2)
+// --------------------------------------------------------------------------------
+
+void PeerIo::serve_read(PeerRequest& read) {
+    if (device_.state().disk == DiskState::up_to_date) {
+        device_.counters.read_kib += kib(read.size_bytes);
+        submit(read, IoKind::read);
+        return;
+    }
+    send_ack(wire::Command::neg_dreply, read);
+    give(read);
+}
+
+void PeerIo::read_completed(PeerRequest& read, int error) {
+    if (error) device_.data_io_failed(error, true);
+    if (!error && !read.orphan && send_block(read, wire::Command::data_reply)) return;
+    if (error && !read.orphan) send_ack(wire::Command::neg_dreply, read);
+    give(read);
+}
+
+// ---- resync, as source (states 12.3, 12.5)
+// ------------------------------------------------------------------------------
+
+void PeerIo::serve_resync_read(PeerRequest& read) {
+    if (device_.state().disk != DiskState::up_to_date) {
+        send_ack(wire::Command::neg_rs_dreply, read);
+        give(read);
+        return;
+    }
+    if (!waiting_reads_.empty() || !lock_and_read(read)) waiting_reads_.push_back(read);
+}
+
+bool PeerIo::lock_and_read(PeerRequest& read) {
+    if (!device_.disk->resync_extents.lock(resync_extent_of(read.sector))) return false;
+    read.extent_locked = true;
+    device_.counters.read_kib += kib(read.size_bytes);
+    submit(read, IoKind::read);
+    return true;
+}
+
+void PeerIo::retry_resync_reads() {
+    while (!waiting_reads_.empty()) {
+        PeerRequest& read = waiting_reads_.front();
+        if (!device_.has_disk(DiskState::inconsistent)) {
+            waiting_reads_.remove(read);
+            send_ack(wire::Command::neg_rs_dreply, read);
+            give(read);
+        } else if (lock_and_read(read)) {
+            waiting_reads_.remove(read);
+        } else {
+            return;
+        }
+    }
+}
+
+void PeerIo::resync_read_completed(PeerRequest& read, int error) {
+    if (error) {
+        device_.data_io_failed(error, true);
+        device_.resync.count_failed(bits_for(read.size_bytes / sector_bytes));
+        if (!read.orphan) send_ack(wire::Command::neg_rs_dreply, read);
+        end_resync_read(read);
+        return;
+    }
+    // Never to a peer whose disk may be gone: it could not take it (wire protocol 12.6).
+    const State s = device_.state();
+    if (read.orphan || s.conn < ConnState::connected || s.pdsk < DiskState::inconsistent) {
+        end_resync_read(read);
+        return;
+    }
+    if (s.conn == ConnState::ahead && read.command != wire::Command::csum_rs_request) {
+        send_ack(wire::Command::rs_cancel, read);
+        end_resync_read(read);
+        return;
+    }
+    if (read.command == wire::Command::csum_rs_request && core_.connection.csums() &&
+        digest(*core_.connection.csums(), {read.buffer, read.size_bytes}).equals(read.digest.view())) {
+        device_.set_in_sync(read.sector, read.size_bytes);
+        send_ack(wire::Command::rs_is_in_sync, read);
+        end_resync_read(read);
+        device_.resync.check_complete();
+        return;
+    }
+    read.answered = true;
+    if (read.command == wire::Command::rs_thin_req && all_zero(read.buffer, read.size_bytes)) {
+        core_.connection.link.send_packet(Channel::data, wire::Command::rs_deallocated, device_.wire_number(),
+                                          wire::BlockDesc{read.sector, read.size_bytes});
+        core_.peer_buffers.give(read.buffer, read.size_bytes);
+        read.buffer = nullptr;
+        return;
+    }
+    if (!send_block(read, wire::Command::rs_data_reply)) end_resync_read(read);
+}
+
+bool PeerIo::resync_block_acked(Sector sector, uint32_t size_bytes, bool written) {
+    for (PeerRequest& read : in_service_) {
+        if (read.kind != PeerKind::resync_read || !read.answered || read.sector != sector ||
+            read.size_bytes != size_bytes)
+            continue;
+        if (written)
+            device_.set_in_sync(sector, size_bytes);
+        else
+            device_.resync.count_failed(bits_for(size_bytes / sector_bytes));
+        end_resync_read(read);
+        device_.resync.check_complete();
+        return true;
+    }
+    return false;
+}
+
+void PeerIo::end_resync_read(PeerRequest& read) {
+    if (read.extent_locked && device_.disk)
+        device_.disk->resync_extents.unlock(resync_extent_of(read.sector));
+    read.extent_locked = false;
+    read.answered = false;
+    core_.notify();
+    if (read.packet_queued)
+        read.orphan = true;  // packet_done() gives it back
+    else
+        give(read);
+}
+
+// ---- resync, as target
+// ---------------------------------------------------------------------------------------------
+
+void PeerIo::resync_block_arrived(PeerRequest& request, bool deallocated) {
+    if (request.orphan) {
+        send_ack(wire::Command::neg_ack, request);
+        give(request);
+        return;
+    }
+    device_.resync.answered(request);
+    device_.counters.received_kib += kib(request.size_bytes);
+    device_.counters.written_kib += kib(request.size_bytes);
+    request.dp_flags = deallocated ? wire::dp_flag::discard : 0;
+    submit(request, deallocated ? IoKind::write_zeroes : IoKind::write);
+}
+
+void PeerIo::resync_write_completed(PeerRequest& write, int error) {
+    if (error) device_.data_io_failed(error, false);
+    if (write.orphan) {
+        give(write);
+        return;
+    }
+    // In sync here before the ack that lets the source say so too (I39).
+    if (!error) device_.set_in_sync(write.sector, write.size_bytes);
+    send_ack(error ? wire::Command::neg_ack : wire::Command::rs_write_ack, write);
+    device_.resync.block_written(write, error == 0);
+}
+
+void PeerIo::forget_resync_extents() {
+    for (PeerRequest& request : in_service_) request.extent_locked = false;
+}
+
+void PeerIo::connection_lost() {
+    waiting_reads_.clear();
+    for (auto at = in_service_.begin(); at != in_service_.end();) {
+        PeerRequest& request = *at;
+        ++at;
+        request.orphan = true;
+        const bool waits_for_extents =
+            static_cast<ListNode<AlUser>&>(request).linked() && !request.holds_extents;
+        if (request.submitted || request.packet_queued || waits_for_extents) continue;
+        if (request.interval.linked()) device_.writes.remove(request.interval);
+        if (request.holds_extents) device_.disk->activation.release(request);
+        give(request);
+    }
+}
+
+}  // namespace duplex::engine

@@ -1,0 +1,312 @@
+#include "engine/resync.hpp"
+
+#include <algorithm>
+
+#include "engine/core.hpp"
+
+namespace duplex::engine {
+
+namespace {
+
+// More than this unsent on the data socket: asking for more would only queue up behind it.
+constexpr uint64_t unsent_bytes_max = 256 << 10;
+constexpr uint64_t bitmap_write_interval_ms = 2000;
+constexpr uint64_t source_tick_ms = 1000;
+
+bool is_resync(ConnState conn) {
+    return conn == ConnState::sync_source || conn == ConnState::sync_target ||
+           conn == ConnState::paused_sync_s || conn == ConnState::paused_sync_t;
+}
+
+bool is_paused(ConnState conn) {
+    return conn == ConnState::paused_sync_s || conn == ConnState::paused_sync_t;
+}
+
+}  // namespace
+
+Resync::~Resync() {
+    core_.ports.clock.cancel(timer_);
+    outstanding_.clear();
+}
+
+// ---- start (states 12.2)
+// -------------------------------------------------------------------------------------------
+
+Task<> Resync::start(bool target) {
+    if (is_resync(device_.state().conn)) co_return;
+    Event answered(core_.executor);
+    std::optional<int> exit_code;
+    core_.ports.host.run_handler(target ? "before-resync-target" : "before-resync-source",
+                                 static_cast<int>(device_.minor()), [&](int code) {
+                                     exit_code = code;
+                                     answered.notify();
+                                 });
+    while (!exit_code) {
+        auto woken = answered.wait();
+        co_await woken;
+    }
+    if (*exit_code > 0 && !(*exit_code == 3 && !target)) {
+        core_.connection.go_stand_alone(
+            fmt::format("before-resync-{} handler returned {}, dropping connection.",
+                        target ? "target" : "source", *exit_code));
+        co_return;
+    }
+    State wanted = device_.state();
+    if (wanted.conn < ConnState::connected || wanted.disk < DiskState::negotiating) co_return;
+    wanted.conn = target ? ConnState::sync_target : ConnState::sync_source;
+    (target ? wanted.disk : wanted.pdsk) = DiskState::inconsistent;
+    const StateChangeResult result = device_.change_state(wanted, ChangeKind::wish);
+    if (wire::is_success(result)) begin(target);
+}
+
+void Resync::begin(bool target) {
+    target_ = target;
+    running_ = true;
+    finishing_ = peer_finished_ = false;
+    position_ = failed_bits_ = paused_ms_ = 0;
+    total_bits_ = device_.bitmap.set_bits();
+    started_ms_ = pause_began_ms_ = bitmap_written_ms_ = core_.ports.clock.now_ms();
+    mark_at_ = 0;
+    std::fill_n(mark_ms_, marks, started_ms_);
+    std::fill_n(mark_left_, marks, total_bits_);
+    control_.reset();
+    device_.log(LogLevel::info, "Began resync as {} (will sync {} KB [{} bits set]).",
+                name_of(device_.state().conn), total_bits_ * 4, total_bits_);
+    core_.ports.clock.arm(timer_, 0);
+}
+
+void Resync::state_changed(ConnState old_conn, ConnState new_conn) {
+    if (is_paused(old_conn) == is_paused(new_conn) && is_resync(old_conn) == is_resync(new_conn)) return;
+    const uint64_t now = core_.ports.clock.now_ms();
+    if (is_paused(new_conn)) pause_began_ms_ = now;
+    if (is_paused(old_conn)) paused_ms_ += now - pause_began_ms_;
+    if (is_resync(old_conn) && !is_resync(new_conn)) reset();
+    if (running_ && !is_paused(new_conn)) core_.ports.clock.arm(timer_, 0);
+}
+
+void Resync::reset() {
+    running_ = false;
+    core_.ports.clock.cancel(timer_);
+    device_.peer.forget_resync_extents();
+    if (device_.disk) device_.disk->resync_extents.reset();
+    while (!outstanding_.empty()) {
+        PeerRequest& request = outstanding_.pop_front();
+        request.orphan = true;
+        if (!request.submitted && !core_.connection.is_receiving(request)) device_.peer.give(request);
+    }
+    core_.notify();
+}
+
+// ---- the target's requests (states 12.3)
+// ------------------------------------------------------------------------------
+
+void Resync::tick() {
+    if (!running_) return;
+    mark();
+    const uint64_t now = core_.ports.clock.now_ms();
+    if (device_.disk && device_.bitmap.dirty_pages() > 0 &&
+        now - bitmap_written_ms_ >= bitmap_write_interval_ms) {
+        bitmap_written_ms_ = now;
+        core_.tasks.add(write_bitmap());
+    }
+    core_.ports.clock.arm(timer_, target_ ? ResyncControl::tick_ms : source_tick_ms);
+    if (!target_ || device_.state().conn != ConnState::sync_target) return;
+    check_complete();
+    if (finishing_) return;
+    const int64_t in_flight_max = core_.connection.options().max_buffers / 2;
+    const int64_t allowed = control_.blocks_this_tick(device_.disk->options, in_flight_max);
+    int64_t made = 0;
+    while (made < allowed && make_request(made, allowed)) {
+    }
+}
+
+Task<> Resync::write_bitmap() {
+    Task<int> written = device_.write_bitmap();
+    co_await written;
+}
+
+// How much one request may cover, starting at a set bit: no more than its natural alignment, one resync
+// extent, and the bits that are set.
+uint32_t Resync::request_bytes(BitNr first, int64_t allowed, int64_t& blocks) const {
+    const uint32_t bytes_max = std::min(request_bytes_max, device_.disk->data.limits().io_bytes_max);
+    uint64_t bit = first.value;
+    uint32_t bytes = bit_bytes;
+    unsigned align = 1;
+    blocks = 1;
+    while (blocks < allowed && bytes + bit_bytes <= bytes_max &&
+           first_sector_of(first).value % (8u << align) == 0) {
+        const uint64_t next = bit + 1;
+        if (next % bits_per_resync_extent == 0 || next >= device_.bitmap.bits() ||
+            !device_.bitmap.test(BitNr(next)))
+            break;
+        bit = next;
+        bytes += static_cast<uint32_t>(bit_bytes);
+        ++blocks;
+        if ((bit_bytes << align) <= bytes) ++align;
+    }
+    const uint64_t room_sectors = device_.bitmap.size_sectors() - first_sector_of(first).value;
+    return static_cast<uint32_t>(std::min<uint64_t>(bytes, room_sectors * sector_bytes));
+}
+
+bool Resync::make_request(int64_t& made, int64_t allowed) {
+    if (core_.connection.link.unsent_bytes(Channel::data) > unsent_bytes_max) return false;
+    const std::optional<BitNr> bit = device_.bitmap.find_next(BitNr(position_));
+    if (!bit) {
+        // Bits behind us can have been set again, by a write that failed: once more from the start.
+        position_ = outstanding_.empty() ? 0 : device_.bitmap.bits();
+        return false;
+    }
+    const Sector sector = first_sector_of(*bit);
+    if (!device_.disk->resync_extents.lock(resync_extent_of(sector))) {
+        position_ = bit->value;
+        return false;
+    }
+    int64_t blocks = 0;
+    const uint32_t bytes = request_bytes(*bit, allowed - made, blocks);
+    PeerRequest* request = device_.peer.take(PeerKind::resync_write, sector, bytes, 0);
+    if (!request) {
+        device_.disk->resync_extents.unlock(resync_extent_of(sector));
+        position_ = bit->value;
+        return false;
+    }
+    request->extent_locked = true;
+    outstanding_.push_back(*request);
+    position_ = bit->value + static_cast<uint64_t>(blocks);
+    made += blocks;
+    control_.requested(bytes / static_cast<int64_t>(sector_bytes));
+    return core_.connection.link.send_packet(Channel::data, wire::Command::rs_data_request,
+                                             device_.wire_number(),
+                                             wire::BlockRequest{sector, wire::block_id_resync, bytes});
+}
+
+PeerRequest* Resync::find_outstanding(Sector sector, uint32_t size_bytes) {
+    for (PeerRequest& request : outstanding_)
+        if (request.sector == sector && request.size_bytes == size_bytes && !request.submitted &&
+            !request.buffer)
+            return &request;
+    return nullptr;
+}
+
+void Resync::answered(const PeerRequest& request) {
+    control_.answered(request.size_bytes / static_cast<int64_t>(sector_bytes));
+}
+
+void Resync::block_written(PeerRequest& request, bool in_sync) {
+    if (!in_sync) failed_bits_ += bits_for(request.size_bytes / sector_bytes);
+    done_with(request);
+}
+
+void Resync::block_in_sync(PeerRequest& request) {
+    answered(request);
+    device_.set_in_sync(request.sector, request.size_bytes);
+    done_with(request);
+}
+
+void Resync::block_refused(PeerRequest& request) {
+    control_.withdrawn(request.size_bytes / static_cast<int64_t>(sector_bytes));
+    failed_bits_ += bits_for(request.size_bytes / sector_bytes);
+    done_with(request);
+}
+
+void Resync::block_cancelled(PeerRequest& request) {
+    control_.withdrawn(request.size_bytes / static_cast<int64_t>(sector_bytes));
+    done_with(request);
+}
+
+void Resync::done_with(PeerRequest& request) {
+    if (request.extent_locked && device_.disk)
+        device_.disk->resync_extents.unlock(resync_extent_of(request.sector));
+    request.extent_locked = false;
+    if (static_cast<ListNode<InQueue>&>(request).linked()) outstanding_.remove(request);
+    device_.peer.give(request);
+    core_.notify();
+    check_complete();
+}
+
+// ---- the end (states 12.8)
+// -----------------------------------------------------------------------------------------
+
+bool Resync::complete() const {
+    return running_ && device_.bitmap.set_bits() <= failed_bits_;
+}
+
+void Resync::check_complete() {
+    if (!complete() || finishing_) return;
+    const ConnState conn = device_.state().conn;
+    const bool target_done = target_ && (conn == ConnState::sync_target || conn == ConnState::paused_sync_t);
+    const bool source_done = !target_ && peer_finished_ && is_resync(conn);
+    if (!target_done && !source_done) return;
+    finishing_ = true;
+    core_.tasks.add(finish());
+}
+
+Task<> Resync::finish() {
+    // The answer proves that the peer has dealt with every ack sent before it (wire protocol 12.9).
+    Link& link = core_.connection.link;
+    const uint64_t answers = link.ping_answers();
+    link.request_ping();
+    while (link.ping_answers() == answers && device_.state().conn > ConnState::connected && link.is_open()) {
+        auto woken = link.answered.wait();
+        co_await woken;
+    }
+    if (!running_ || !is_resync(device_.state().conn)) co_return;
+    finishing_ = false;
+    if (!complete()) co_return;
+
+    const uint64_t now = core_.ports.clock.now_ms();
+    const uint64_t seconds = std::max<uint64_t>((now - started_ms_ - paused_ms_) / 1000, 1);
+    device_.log(LogLevel::info, "Resync done (total {} sec; paused {} sec; {} K/sec)",
+                (now - started_ms_) / 1000, paused_ms_ / 1000, (total_bits_ - failed_bits_) * 4 / seconds);
+    if (failed_bits_ == 0) {
+        device_.resync_succeeded(target_);
+    } else {
+        device_.log(LogLevel::error, "            {} failed blocks", failed_bits_);
+    }
+    const State wanted = finished_state();
+    running_ = false;
+    const StateChangeResult result = device_.change_state(wanted, ChangeKind::wish);
+    if (wire::is_success(result) && target_)
+        core_.ports.host.run_handler("after-resync-target", static_cast<int>(device_.minor()), [](int) {});
+}
+
+State Resync::finished_state() const {
+    State wanted = device_.state();
+    wanted.conn = ConnState::connected;
+    wanted.disk = wanted.pdsk = DiskState::up_to_date;
+    if (failed_bits_ > 0) (target_ ? wanted.disk : wanted.pdsk) = DiskState::inconsistent;
+    return wanted;
+}
+
+// ---- progress (states 12.5, cli 26.4)
+// -------------------------------------------------------------------------------
+
+void Resync::mark() {
+    const uint64_t now = core_.ports.clock.now_ms();
+    if (now - mark_ms_[mark_at_] < mark_interval_ms || is_paused(device_.state().conn)) return;
+    mark_at_ = (mark_at_ + 1) % marks;
+    mark_ms_[mark_at_] = now;
+    mark_left_[mark_at_] = device_.bitmap.set_bits();
+}
+
+std::optional<SyncProgress> Resync::progress() const {
+    if (!running_ || !is_resync(device_.state().conn)) return std::nullopt;
+    SyncProgress p;
+    p.total_bits = total_bits_;
+    p.left_bits = device_.bitmap.set_bits();
+    p.failed_bits = failed_bits_;
+    p.started_ms = started_ms_;
+    p.now_ms = core_.ports.clock.now_ms();
+    p.paused_ms = paused_ms_ + (is_paused(device_.state().conn) ? p.now_ms - pause_began_ms_ : 0);
+    const size_t oldest = (mark_at_ + 1) % marks;
+    const uint64_t mark_seconds = std::max<uint64_t>((p.now_ms - mark_ms_[oldest]) / 1000, 1);
+    const uint64_t since_mark = mark_left_[oldest] > p.left_bits ? mark_left_[oldest] - p.left_bits : 0;
+    p.speed_kib = since_mark * 4 / mark_seconds;
+    const uint64_t seconds = std::max<uint64_t>((p.now_ms - started_ms_ - p.paused_ms) / 1000, 1);
+    p.average_speed_kib = (total_bits_ > p.left_bits ? total_bits_ - p.left_bits : 0) * 4 / seconds;
+    if (target_) p.wanted_kib = control_.wanted_kib();
+    p.stalled = p.now_ms - mark_ms_[oldest] > 180000;
+    p.position_bit = position_;
+    return p;
+}
+
+}  // namespace duplex::engine
