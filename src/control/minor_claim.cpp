@@ -1,0 +1,124 @@
+#include "control/minor_claim.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <memory>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+namespace duplex::control {
+namespace {
+
+std::string content_of(int fd) {
+    std::array<char, 4096> bytes{};
+    const ssize_t length = pread(fd, bytes.data(), bytes.size(), 0);
+    std::string text(bytes.data(), length > 0 ? static_cast<size_t>(length) : 0);
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+}
+
+// Locks of the open file, not of the process: a test for them (F_OFD_GETLK) takes none, so that who only
+// looks is never in the way of who claims.
+struct flock whole_file(short type) {
+    struct flock lock {};
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    return lock;
+}
+
+// Between our open and our lock the former owner may have removed the file: then the lock is on nothing.
+bool is_still_at(int fd, const std::string& path) {
+    struct stat opened {};
+    struct stat named {};
+    return fstat(fd, &opened) == 0 && stat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
+           opened.st_dev == named.st_dev;
+}
+
+}  // namespace
+
+Result<MinorClaim> MinorClaim::take(const RunDir& run_dir, unsigned minor, std::string_view resource) {
+    std::string path = run_dir.minor(minor);
+    for (;;) {
+        const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0) return error("cannot open {}: {}", path, std::strerror(errno));
+        MinorClaim claim(path, fd, minor);
+        struct flock lock = whole_file(F_WRLCK);
+        if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+            const int reason = errno;
+            const std::string owner = content_of(fd);
+            claim.path_.clear();
+            if (reason != EAGAIN && reason != EACCES)
+                return error("cannot lock {}: {}", path, std::strerror(reason));
+            return error("minor {} belongs to resource {}", minor,
+                         owner.empty() ? "of another process" : owner);
+        }
+        if (!is_still_at(fd, path)) {
+            claim.path_.clear();
+            continue;
+        }
+        const std::string content = std::string(resource) + '\n';
+        if (ftruncate(fd, 0) != 0 ||
+            pwrite(fd, content.data(), content.size(), 0) != static_cast<ssize_t>(content.size())) {
+            return error("cannot write {}: {}", path, std::strerror(errno));
+        }
+        return claim;
+    }
+}
+
+MinorClaim::MinorClaim(MinorClaim&& other) noexcept
+    : path_(std::exchange(other.path_, {})), fd_(std::exchange(other.fd_, -1)), minor_(other.minor_) {}
+
+MinorClaim& MinorClaim::operator=(MinorClaim&& other) noexcept {
+    if (this != &other) {
+        give_up();
+        path_ = std::exchange(other.path_, {});
+        fd_ = std::exchange(other.fd_, -1);
+        minor_ = other.minor_;
+    }
+    return *this;
+}
+
+MinorClaim::~MinorClaim() {
+    give_up();
+}
+
+void MinorClaim::give_up() {
+    if (fd_ < 0) return;
+    // While the lock is held: nobody else can have it from this name.
+    if (!path_.empty()) unlink(path_.c_str());
+    close(std::exchange(fd_, -1));
+}
+
+std::optional<std::string> resource_of_minor(const RunDir& run_dir, unsigned minor) {
+    const int fd = open(run_dir.minor(minor).c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return std::nullopt;
+    struct flock lock = whole_file(F_RDLCK);
+    const bool held = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    std::string resource = held ? content_of(fd) : std::string();
+    close(fd);
+    if (resource.empty()) return std::nullopt;
+    return resource;
+}
+
+std::vector<unsigned> minors_of(const RunDir& run_dir, std::string_view resource) {
+    std::vector<unsigned> minors;
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(run_dir.minors().c_str()), closedir);
+    if (!directory) return minors;
+    while (const dirent* const entry = readdir(directory.get())) {
+        const std::string_view name = entry->d_name;
+        unsigned minor = 0;
+        const auto [end, failed] = std::from_chars(name.data(), name.data() + name.size(), minor);
+        if (failed != std::errc() || end != name.data() + name.size()) continue;
+        if (resource_of_minor(run_dir, minor) == resource) minors.push_back(minor);
+    }
+    std::ranges::sort(minors);
+    return minors;
+}
+
+}  // namespace duplex::control

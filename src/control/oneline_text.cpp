@@ -1,0 +1,124 @@
+#include "control/oneline_text.hpp"
+
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "control/proc_text.hpp"
+#include "control/words.hpp"
+#include "meta/superblock.hpp"
+
+namespace duplex::control {
+namespace {
+
+constexpr std::string_view unconfigured = "Unconfigured\n";
+constexpr std::string_view sh_status_end = "\n_sh_status_process\n\n\n";
+
+constexpr std::string_view generation_head = R"(
+       +--<  Current data generation UUID  >-
+       |               +--<  Bitmap's base data generation UUID  >-
+       |               |                 +--<  younger history UUID  >-
+       |               |                 |         +-<  older history  >-
+       V               V                 V         V
+)";
+constexpr std::string_view generation_foot =
+    R"(                                                                    ^ ^ ^ ^ ^ ^ ^
+                                      -<  Data consistency flag  >--+ | | | | | |
+                             -<  Data was/is currently up-to-date  >--+ | | | | |
+                                  -<  Node was/is currently primary  >--+ | | | |
+                                  -<  Node was/is currently connected  >--+ | | |
+         -<  Node was in the progress of setting all bits in the bitmap  >--+ | |
+                        -<  The peer's disk was out-dated or inconsistent  >--+ |
+      -<  This node was a crashed primary, and has not seen its peer since   >--+
+
+)";
+
+bool has_nothing(const engine::VolumeStatus& volume) {
+    return volume.state.conn == wire::ConnState::stand_alone &&
+           volume.state.disk == wire::DiskState::diskless;
+}
+
+std::string sh_status_head(unsigned minor, std::string_view resource, int volume, std::string_view known) {
+    return fmt::format("_minor={}\n_res_name={}\n_volume={}\n_known={}\n\n", minor, resource, volume, known);
+}
+
+std::string_view one_or_empty(bool flag) {
+    return flag ? "1" : "";
+}
+
+std::string resynced_percent(const engine::VolumeStatus& volume) {
+    if (!volume.sync) return {};
+    const unsigned per_mille = progress_per_mille(volume.sync->total_bits, volume.sync->left_bits);
+    return fmt::format("{}.{}", per_mille / 10, per_mille % 10);
+}
+
+}  // namespace
+
+std::string role_text(const engine::VolumeStatus& volume) {
+    if (has_nothing(volume)) return std::string(unconfigured);
+    return fmt::format("{}/{}\n", name_of(volume.state.role), name_of(volume.state.peer));
+}
+
+std::string cstate_text(const engine::VolumeStatus& volume) {
+    if (has_nothing(volume)) return std::string(unconfigured);
+    return fmt::format("{}\n", name_of(volume.state.conn));
+}
+
+std::string dstate_text(const engine::VolumeStatus& volume) {
+    if (has_nothing(volume)) return std::string(unconfigured);
+    return fmt::format("{}/{}\n", name_of(volume.state.disk), name_of(volume.state.pdsk));
+}
+
+std::string sh_status_text(const engine::ResourceStatus& resource, const engine::VolumeStatus& volume) {
+    const int number = static_cast<int>(volume.volume);
+    if (is_unconfigured(volume)) {
+        return sh_status_head(volume.minor, resource.name, number, "Unconfigured") +
+               "_cstate=Unconfigured\n_role=\n_peer=\n_disk=\n_pdsk=\n_flags_susp=\n_flags_aftr_isp=\n"
+               "_flags_peer_isp=\n_flags_user_isp=\n_resynced_percent=\n" +
+               std::string(sh_status_end);
+    }
+    const wire::State& state = volume.state;
+    return sh_status_head(volume.minor, resource.name, number, "Configured") +
+           fmt::format("_cstate={}\n_role={}\n_peer={}\n_disk={}\n_pdsk={}\n\n", name_of(state.conn),
+                       name_of(state.role), name_of(state.peer), name_of(state.disk), name_of(state.pdsk)) +
+           fmt::format("_flags_susp={}\n_flags_aftr_isp={}\n_flags_peer_isp={}\n_flags_user_isp={}\n\n",
+                       one_or_empty(is_suspended(state)), one_or_empty(state.aftr_isp),
+                       one_or_empty(state.peer_isp), one_or_empty(state.user_isp)) +
+           fmt::format("_resynced_percent={}\n", resynced_percent(volume)) + std::string(sh_status_end);
+}
+
+std::string sh_status_unknown_minor_text(unsigned minor) {
+    return sh_status_head(minor, {}, -1, "NA # not available or not yet created") +
+           std::string(sh_status_end.substr(1));
+}
+
+std::string sh_status_no_volume_text(const engine::ResourceStatus& resource) {
+    constexpr unsigned no_minor = 0xffffffff;
+    return sh_status_head(no_minor, resource.name, -1, "NA # not available or not yet created") +
+           std::string(sh_status_end.substr(1));
+}
+
+std::string generation_text(const engine::DiskStatus& disk) {
+    namespace flag = meta::flag;
+    const auto bit = [&disk](uint32_t mask) { return (disk.flags & mask) != 0 ? 1 : 0; };
+    return fmt::format("{:016X}:{:016X}:{:016X}:{:016X}:{}:{}:{}:{}:{}:{}:{}\n", disk.current_uuid,
+                       disk.bitmap_uuid, disk.history_uuids[0], disk.history_uuids[1], bit(flag::consistent),
+                       bit(flag::was_up_to_date), bit(flag::primary_ind), bit(flag::connected_ind),
+                       bit(flag::full_sync), bit(flag::peer_out_dated), bit(flag::crashed_primary));
+}
+
+std::string explained_generation_text(const engine::DiskStatus& disk) {
+    namespace flag = meta::flag;
+    const auto has = [&disk](uint32_t mask) { return (disk.flags & mask) != 0; };
+    return std::string(generation_head) + generation_text(disk) + std::string(generation_foot) +
+           fmt::format("flags:{} {}, {}, {}{}{}\n", has(flag::crashed_primary) ? " crashed" : "",
+                       has(flag::primary_ind) ? "Primary" : "Secondary",
+                       has(flag::connected_ind) ? "Connected" : "StandAlone",
+                       !has(flag::consistent)       ? "Inconsistent"
+                       : !has(flag::was_up_to_date) ? "Outdated"
+                                                    : "UpToDate",
+                       has(flag::full_sync) ? ", need full sync" : "",
+                       has(flag::peer_out_dated) ? ", peer Outdated" : "");
+}
+
+}  // namespace duplex::control
