@@ -24,6 +24,7 @@ Link::~Link() {
 void Link::open(Socket& data, Socket& meta, const config::NetOptions& options) {
     ensure(!is_open());
     failed_ = holding_ = awaiting_ping_ack_ = false;
+    agreement_ = {};
     ping_int_ms_ = options.ping_int_s * uint64_t{1000};
     ping_timeout_ms_ = options.ping_timeout_ds * uint64_t{100};
     timeout_ms_ = options.timeout_ds * uint64_t{100};
@@ -61,8 +62,9 @@ void Link::fail(wire::ConnState why, const std::string& text) {
 }
 
 void Link::set_agreement(const wire::Agreement& agreement) {
-    data_.reader.set_agreement(agreement);
-    if (meta_.reader.at_packet_start()) meta_.reader.set_agreement(agreement);
+    agreement_ = agreement;
+    for (End* end : {&data_, &meta_})
+        if (end->reader.at_packet_start()) end->reader.set_agreement(agreement);
 }
 
 void Link::resume(Channel channel) {
@@ -104,6 +106,7 @@ size_t Link::End::received(Socket&, std::span<const uint8_t> bytes) {
         } else if (fed->event == wire::PacketReader::Event::packet) {
             stopped = true;  // so that a resume() from within counts
             if (owner.user_.packet_arrived(channel, reader)) stopped = false;
+            reader.set_agreement(owner.agreement_);  // changed in the middle of this packet, if at all
         }
     }
     return consumed;

@@ -48,8 +48,9 @@ class Link {
     // Nothing is read or sent any more; close() follows from the loop.
     void fail(wire::ConnState why, const std::string& text);
 
+    // From the next packet on, on both channels.
     void set_agreement(const wire::Agreement& agreement);
-    const wire::Agreement& agreement() const { return data_.reader.agreement(); }
+    const wire::Agreement& agreement() const { return agreement_; }
     void resume(Channel channel);
     // A data block follows, and there was no room for it.
     bool block_waits() const { return data_.block_waits; }
@@ -149,6 +150,7 @@ class Link {
     End meta_;
     PingTimer ping_timer_;
     StallTimer stall_timer_;
+    wire::Agreement agreement_;
     List<OutPacket, OutPacket> held_;
     bool holding_ = false;
     bool failed_ = false;

@@ -201,6 +201,7 @@ void PeerIo::submit_write(PeerRequest& write) {
 void PeerIo::extents_active(PeerRequest& write) {
     core_.notify();
     if (!write.orphan) return;
+    if (write.interval.linked()) device_.writes.remove(write.interval);
     if (write.holds_extents) device_.disk->activation.release(write);
     give(write);
 }
