@@ -516,7 +516,7 @@ void AppIo::complete(AppRequest& request, int error) {
         request.interval.completed = true;
     }
     if (request.is_write()) give_buffer(request);
-    if (holding_completions_ && request.is_write())
+    if (completion_holds_ > 0 && request.is_write())
         held_back_.push_back(request);
     else
         deliverable_.push_back(request);
@@ -533,7 +533,8 @@ void AppIo::deliver(AppRequest& request) {
 }
 
 void AppIo::release_completions() {
-    holding_completions_ = false;
+    ensure(completion_holds_ > 0);
+    if (--completion_holds_ > 0) return;
     deliverable_.splice_back(held_back_);
     core_.notify();
 }

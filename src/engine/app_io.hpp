@@ -59,7 +59,7 @@ class AppIo {
     void restart_postponed(const Interval& over);
 
     // Completions of writes wait while a new current UUID is on its way to the disk (I28).
-    void hold_completions() { holding_completions_ = true; }
+    void hold_completions() { ++completion_holds_; }
     void release_completions();
 
     // Finds the request behind a peer's block id; nullptr if it is none of ours, or not this one.
@@ -100,7 +100,7 @@ class AppIo {
     uint32_t in_flight_ = 0;
     uint32_t local_pending_ = 0;
     uint32_t peer_pending_ = 0;
-    bool holding_completions_ = false;
+    uint32_t completion_holds_ = 0;
 };
 
 }  // namespace duplex::engine

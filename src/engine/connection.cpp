@@ -365,7 +365,12 @@ Task<StateChangeResult> Connection::request_disconnect(StateChangeRequest reques
         auto woken = core_.changed.wait();
         co_await woken;
     }
-    if (state_ < ConnState::wf_report_params) co_return change_state(request, ChangeKind::wish);
+    while (state_ < ConnState::wf_report_params) {
+        const StateChangeResult result = change_state(request, ChangeKind::wish);
+        if (result != StateChangeResult::in_transient_state) co_return result;
+        auto woken = core_.changed.wait();
+        co_await woken;
+    }
     for (auto& [number, device] : core_.devices) {
         const std::optional<State> wanted = with_request(device->state(), request);
         ensure(wanted.has_value());

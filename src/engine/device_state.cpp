@@ -73,8 +73,11 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     if (logged && !change.empty()) log_line(LogLevel::info, change);
     state_ = new_state;
     core_.set_suspended(new_state);
+    // I28: no write that was waiting for the lost peer completes before the new generation is on stable storage.
+    const bool hold = disk && new_current_due(old_state, new_state, uuids()) == NewCurrent::now;
+    if (hold) app.hold_completions();
     immediate_effects(old_state, new_state);
-    core_.worker.add([this, old_state, new_state] { return after_change(old_state, new_state); });
+    core_.worker.add([this, old_state, new_state, hold] { return after_change(old_state, new_state, hold); });
     core_.notify();
     core_.ports.host.changed(static_cast<int>(number_));
 }
@@ -88,9 +91,6 @@ void Device::immediate_effects(const State& o, const State& n) {
         n.peer == Role::primary)
         consider_resync = true;
     if (o.conn < ConnState::connected && n.conn >= ConnState::connected && disk) disk->al_suspended = false;
-    // I28: no write that was waiting for the lost peer completes before the new generation is on stable
-    // storage.
-    if (disk && new_current_due(o, n, uuids()) == NewCurrent::now) app.hold_completions();
     if (n.conn < ConnState::wf_report_params && o.conn >= ConnState::wf_report_params) peer.connection_lost();
     if (n.conn != o.conn) {
         bitmap_receiver_.reset();
@@ -115,7 +115,7 @@ void Device::update_flags(const State& n) {
 // ---- deferred actions, numbered as in states 2.8
 // -------------------------------------------------------------------
 
-Task<> Device::after_change(State o, State n) {
+Task<> Device::after_change(State o, State n, bool held_completions) {
     if (!both_up_to_date(o) && both_up_to_date(n)) {  // D1
         if (disk) disk->crashed_primary = false;
         if (peer_uuids) peer_uuids->flags &= ~wire::Uuids::flag_crashed_primary;
@@ -133,6 +133,7 @@ Task<> Device::after_change(State o, State n) {
     }
     Task<> generation = generation_after_change(o, n);  // D8, D9
     co_await generation;
+    if (held_completions) app.release_completions();
     const bool demoted = o.role == Role::primary && n.role != Role::primary;
     const bool peer_demoted =
         o.peer == Role::primary && n.peer == Role::secondary && n.pdsk < DiskState::inconsistent;
@@ -178,7 +179,6 @@ Task<> Device::generation_after_change(State o, State n) {
         Task<> created = new_current_uuid_now();
         co_await created;
     }
-    app.release_completions();
 }
 
 // The changes that the peer hears of (wire protocol 6.2), with the state as it was recorded.

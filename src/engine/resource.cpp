@@ -23,6 +23,7 @@ Volume* Resource::add_volume(unsigned number, unsigned minor) {
     auto& device = core_->devices[number];
     device = std::make_unique<Device>(*core_, number, minor);
     core_->ports.host.changed(static_cast<int>(number));
+    if (core_->connection.established()) device->send_parameters();
     return device.get();
 }
 

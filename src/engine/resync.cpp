@@ -56,7 +56,14 @@ Task<> Resync::start(bool target) {
     wanted.conn = target ? ConnState::sync_target : ConnState::sync_source;
     (target ? wanted.disk : wanted.pdsk) = DiskState::inconsistent;
     const StateChangeResult result = device_.change_state(wanted, ChangeKind::wish);
-    if (wire::is_success(result)) begin(target);
+    if (!wire::is_success(result)) co_return;
+    if (target) {
+        // I14: the superblock no longer calls this disk consistent before the first block is overwritten.
+        Task<int> written = device_.write_superblock();
+        const int error = co_await written;
+        if (error || !is_resync(device_.state().conn)) co_return;
+    }
+    begin(target);
 }
 
 void Resync::begin(bool target) {

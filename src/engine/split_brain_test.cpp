@@ -193,8 +193,8 @@ TEST(AfterSb, TwoNodesNeverBothWin) {
     for (const Policy as0p : all_policies)
         for (const Policy policy : all_policies)
             for (unsigned bits = 0; bits < 32; ++bits)
-                for (const uint64_t own : {0, 3, 7})
-                    for (const uint64_t peers : {0, 3, 7}) {
+                for (const uint64_t own : {0u, 3u, 7u})
+                    for (const uint64_t peers : {0u, 3u, 7u}) {
                         const SplitBrainInput input{.after_sb_0pri = as0p,
                                                     .after_sb_1pri = policy,
                                                     .after_sb_2pri = policy,
