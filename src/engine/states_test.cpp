@@ -370,6 +370,9 @@ TEST(Sanitise, S7AndS8) {
                  {"S8", no_data, "Unconnected Primary/Unknown Diskless/DUnknown",
                   "Unconnected Primary/Unknown Diskless/DUnknown"}},
                 freeze);
+    expect_rows({{"S8", up, lost, lost},
+                 {"S8", "Connected Secondary/Secondary Diskless/UpToDate", diskless, diskless}},
+                freeze);
     expect_rows({{"S8", diskless, no_data, no_data}}, connected_context());
 }
 
