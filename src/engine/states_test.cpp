@@ -104,6 +104,7 @@ TEST(StateRule, EveryRow) {
         {7, "SyncTarget Secondary/Secondary Negotiating/UpToDate", plain, R::no_local_disk},
         {8, "SyncSource Secondary/Secondary UpToDate/Negotiating", plain, R::no_remote_disk},
         {9, "WFBitMapS Secondary/Secondary Inconsistent/Consistent", plain, R::no_up_to_date_disk},
+        {9, "Ahead Secondary/Secondary Consistent/Consistent", plain, R::no_up_to_date_disk},
         {10, "Connected Secondary/Secondary Outdated/UpToDate", plain, R::connected_outdates},
         {10, "WFBitMapS Secondary/Secondary Outdated/UpToDate", plain, R::connected_outdates},
         {10, "SyncSource Secondary/Secondary Outdated/UpToDate", plain, R::connected_outdates},
