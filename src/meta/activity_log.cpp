@@ -75,6 +75,7 @@ void encode_initialised_al_block(AlBlock block) {
 }
 
 uint64_t al_block_of(uint32_t number, AlStriping striping) {
+    ensure(striping.stripes != 0 && striping.blocks() != 0);
     const uint64_t t = number % striping.blocks();
     return (t % striping.stripes) * striping.stripe_size_4k + t / striping.stripes;
 }
