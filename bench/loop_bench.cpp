@@ -211,7 +211,7 @@ void bench_network(Loop& loop, BufferPool& pool, uint32_t payload_bytes, size_t 
         for (RepeatedPacket& packet : packets) packet.stopped = true;
     });
     const std::string name = fmt::format("TCP, {} KiB packets, {} queued", payload_bytes / 1024, depth);
-    report(name.c_str(), static_cast<double>(bytes / (head_bytes + payload_bytes)),
+    report(name.c_str(), static_cast<double>(bytes) / (head_bytes + payload_bytes),
            static_cast<double>(bytes), watch);
     listening.close_all();
     connecting.close_all();

@@ -20,6 +20,7 @@ namespace {
 using engine::IoKind;
 
 constexpr uint64_t disk_bytes = 16u << 20;
+constexpr uint64_t mib_sectors = 2048;
 
 class Io final : public engine::DiskIo {
   public:
@@ -182,7 +183,7 @@ TEST_P(DiskTest, ClosingWaitsForWhatIsInFlight) {
     int completed = 0;
     for (size_t i = 0; i < operations.size(); ++i) {
         operations[i].kind = IoKind::write;
-        operations[i].sector = Sector(i % 8 * 2048);
+        operations[i].sector = Sector(i % 8 * mib_sectors);
         operations[i].size_bytes = 1u << 20;
         operations[i].data = data;
         operations[i].on_completed = [&] { ++completed; };
@@ -215,10 +216,11 @@ TEST_P(DiskTest, MayBeClosedFromACompletion) {
 TEST_P(DiskTest, DiscardGivesSpaceBack) {
     uint8_t* const data = pool.take(1u << 20);
     std::memset(data, 0xff, 1u << 20);
-    for (uint64_t mib = 0; mib < 16; ++mib) ASSERT_EQ(run(IoKind::write, mib * 2048, 1u << 20, data), 0);
+    for (uint64_t mib = 0; mib < 16; ++mib)
+        ASSERT_EQ(run(IoKind::write, mib * mib_sectors, 1u << 20, data), 0);
     ASSERT_EQ(run(IoKind::flush, 0, 0), 0);
     ASSERT_GE(allocated_bytes(), disk_bytes);
-    ASSERT_EQ(run(IoKind::discard, 2048, 8u << 20), 0);
+    ASSERT_EQ(run(IoKind::discard, mib_sectors, 8u << 20), 0);
     ASSERT_EQ(run(IoKind::flush, 0, 0), 0);
     EXPECT_LE(allocated_bytes(), disk_bytes - (8u << 20));
     ASSERT_EQ(run(IoKind::read, 0, 1u << 20, data), 0);
@@ -230,7 +232,8 @@ TEST_P(DiskTest, ZeroesReadAsZeroesAndStayAllocatedUnlessAllowed) {
     uint8_t* const data = pool.take(1u << 20);
     for (const bool may_unmap : {false, true}) {
         std::memset(data, 0xff, 1u << 20);
-        for (uint64_t mib = 0; mib < 16; ++mib) ASSERT_EQ(run(IoKind::write, mib * 2048, 1u << 20, data), 0);
+        for (uint64_t mib = 0; mib < 16; ++mib)
+            ASSERT_EQ(run(IoKind::write, mib * mib_sectors, 1u << 20, data), 0);
         ASSERT_EQ(run(IoKind::write_zeroes, 8, (4u << 20) + 4096, nullptr, may_unmap), 0);
         ASSERT_EQ(run(IoKind::flush, 0, 0), 0);
         if (!may_unmap)
@@ -241,7 +244,7 @@ TEST_P(DiskTest, ZeroesReadAsZeroesAndStayAllocatedUnlessAllowed) {
         EXPECT_EQ(data[4095], 0xff);
         EXPECT_EQ(data[4096], 0);
         EXPECT_EQ(data[(1u << 20) - 1], 0);
-        ASSERT_EQ(run(IoKind::read, 4 * 2048, 1u << 20, data), 0);
+        ASSERT_EQ(run(IoKind::read, 4 * mib_sectors, 1u << 20, data), 0);
         EXPECT_EQ(data[8191], 0);
         EXPECT_EQ(data[8192], 0xff);
     }
@@ -297,12 +300,12 @@ TEST_F(FileTest, AFileSystemWithoutDirectIoOrZeroRangeStillWorks) {
         return io.error;
     };
     std::memset(data.get(), 0x77, 1u << 20);
-    for (uint64_t mib = 0; mib < 4; ++mib) ASSERT_EQ(run(IoKind::write, mib * 2048, 1u << 20), 0);
-    ASSERT_EQ(run(IoKind::write_zeroes, 2048, 2u << 20), 0);
-    ASSERT_EQ(run(IoKind::read, 2 * 2048, 1u << 20), 0);
+    for (uint64_t mib = 0; mib < 4; ++mib) ASSERT_EQ(run(IoKind::write, mib * mib_sectors, 1u << 20), 0);
+    ASSERT_EQ(run(IoKind::write_zeroes, mib_sectors, 2u << 20), 0);
+    ASSERT_EQ(run(IoKind::read, 2 * mib_sectors, 1u << 20), 0);
     EXPECT_EQ(data.get()[0], 0);
     EXPECT_EQ(std::memcmp(data.get(), data.get() + 1, (1u << 20) - 1), 0);
-    ASSERT_EQ(run(IoKind::read, 3 * 2048, 1u << 20), 0);
+    ASSERT_EQ(run(IoKind::read, 3 * mib_sectors, 1u << 20), 0);
     EXPECT_EQ(data.get()[0], 0x77);
     (*disk)->close();
     std::filesystem::remove(path);
