@@ -322,6 +322,34 @@ def test_broken_streams_end_their_connection_only(start):
     good.shutdown()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_in_the_stream_harms_nobody_else(start, seed):
+    """Valid requests with some bytes changed, sent and cut off anywhere."""
+    server = start(8 * MIB, requests=16, arena_mib=2)
+    good = connect(server)
+    draw = random.Random(seed)
+    for _ in range(60):
+        stream = bytearray()
+        for _ in range(draw.randrange(1, 12)):
+            command, length = draw.choice([0, 1, 1, 3, 4, 6]), draw.choice([512, 4096, 70000, 1 << 20])
+            stream += struct.pack(">IHHQQI", 0x25609513, 0, command, 7, draw.randrange(0, 9 * MIB, 512), length)
+            if command == 1:
+                stream += bytes(length)
+        for _ in range(draw.randrange(0, 4)):
+            stream[draw.randrange(0, min(len(stream), 200))] = draw.randrange(256)
+        raw = Raw(server, structured=draw.random() < 0.5)
+        raw.socket.settimeout(0.02)
+        try:
+            raw.socket.sendall(stream[:draw.randrange(1, len(stream) + 1)])
+            raw.socket.recv(1 << 16)
+        except OSError:
+            pass
+        raw.socket.close()
+    await_until(lambda: len(server.openers()) == 1 and server.counters()["out"] == 0, "given back")
+    assert len(good.pread(MIB, 0)) == MIB
+    good.shutdown()
+
+
 def test_a_client_that_does_not_read_holds_only_its_share(start):
     server = start(64 * MIB, arena_mib=32)
     lazy = Raw(server)

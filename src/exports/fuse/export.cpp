@@ -1,21 +1,41 @@
 #include "exports/fuse/export.hpp"
 
+#include <cerrno>
+#include <cstring>
+#include <sys/prctl.h>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "base/ensure.hpp"
+#include "exports/directory.hpp"
 
 namespace duplex::exports::fuse {
 
-Export::Export(runtime::Loop& loop, engine::Volume& volume, Log log)
-    : volume_(volume), file_(loop, volume, log), device_(loop, volume, log) {}
+namespace {
+
+// Memory that is short must not be found by writing back pages to the device that this very thread serves.
+void avoid_waiting_for_ourselves(const Log& log) {
+    if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0) return;
+    log(engine::LogLevel::warning,
+        fmt::format("PR_SET_IO_FLUSHER: {}: under memory pressure the device could wait for itself",
+                    strerrordesc_np(errno)));
+}
+
+}  // namespace
+
+Export::Export(runtime::Loop& loop, engine::Volume& volume, const Log& log)
+    : volume_(volume), log_(log), file_(loop, volume, log), device_(loop, volume, log) {}
 
 Export::~Export() {
     ensure(!started_);
 }
 
 Status Export::start(const std::string& mount_path, const std::string& device_path) {
+    if (Status made = make_directory_of(mount_path); !made) return made;
     if (Status mounted = file_.mount(mount_path); !mounted) return mounted;
     started_ = true;
+    avoid_waiting_for_ourselves(log_);
     volume_.add_watcher(*this);
     return device_.start(mount_path, device_path);
 }

@@ -27,12 +27,12 @@ namespace duplex::exports::fuse {
 class Export final : public engine::VolumeWatcher {
   public:
     // Loop and volume outlive the export.
-    Export(runtime::Loop& loop, engine::Volume& volume, Log log);
+    Export(runtime::Loop& loop, engine::Volume& volume, const Log& log);
     ~Export();  // before start(), or after stop() has called back
     Export(const Export&) = delete;
     Export& operator=(const Export&) = delete;
 
-    // mount_path: the FUSE file ($DUPLEX_RUN_DIR/fuse/drbdN; its directory must exist); device_path:
+    // mount_path: the FUSE file ($DUPLEX_RUN_DIR/fuse/drbdN; its directory is made if need be); device_path:
     // /dev/drbdN. What an earlier process left at either is replaced. An error here says why there can be no
     // FUSE file; what becomes of the device is told by when_settled().
     Status start(const std::string& mount_path, const std::string& device_path);
@@ -57,6 +57,7 @@ class Export final : public engine::VolumeWatcher {
     void file_stopped();
 
     engine::Volume& volume_;
+    Log log_;
     File file_;
     LoopDevice device_;
     bool started_ = false;

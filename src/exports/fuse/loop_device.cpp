@@ -20,6 +20,12 @@ namespace duplex::exports::fuse {
 
 namespace {
 
+constexpr std::string_view failed_word = "failed ";
+
+std::string_view reason_of(std::string_view message) {
+    return message.starts_with(failed_word) ? message.substr(failed_word.size()) : message;
+}
+
 // Signals that the process blocks or ignores must not be inherited.
 class SpawnSettings {
   public:
@@ -116,7 +122,7 @@ void LoopDevice::detach(std::function<void()> done) {
 
 // The next thing to do, if the helper is free to do it.
 void LoopDevice::go_on() {
-    if (state_ == State::absent && !restart_.armed()) {
+    if (state_ == State::absent && (detaching_ || !restart_.armed())) {
         settle(failure_);
         answer_checks("");
     }
@@ -173,7 +179,7 @@ void LoopDevice::take_message(std::string_view message) {
         if (was_attached_) {
             state_ = State::idle;
         } else {
-            failure_ = error("{}: {}", device_path_, message);
+            failure_ = error("{}: {}", device_path_, reason_of(message));
         }
     } else if (state_ == State::asked) {
         state_ = State::idle;
@@ -183,9 +189,9 @@ void LoopDevice::take_message(std::string_view message) {
 }
 
 void LoopDevice::answered(std::string_view message) {
-    const bool failed = message.starts_with("failed");
+    const bool failed = message.starts_with(failed_word);
     if (failed) {
-        const Error failure = error("{}: {}", device_path_, message);
+        const Error failure = error("{}: {}", device_path_, reason_of(message));
         log(engine::LogLevel::error, failure.text);
         settle(failure);
     }
@@ -200,7 +206,7 @@ void LoopDevice::answered(std::string_view message) {
             break;
         case Asked::check:
             if (failed) {
-                answer_checks(message);
+                answer_checks(reason_of(message));
             } else {
                 answer_checks(message.starts_with(used_word) ? message.substr(used_word.size()) : "");
             }

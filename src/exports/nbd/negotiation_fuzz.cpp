@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     while (negotiation.outcome() == Negotiation::Outcome::going_on) {
         const size_t taken = negotiation.received(all.subspan(begin, end - begin), out);
         ensure(taken <= end - begin);
-        ensure(out.size() <= Negotiation::options_max * 512);
+        ensure(out.size() <= size_t{Negotiation::options_max} * 512);
         begin += taken;
         if (taken > 0) continue;
         // A full window is always enough to go on.

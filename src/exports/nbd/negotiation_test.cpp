@@ -48,7 +48,7 @@ Bytes option(Option number, const Bytes& data, uint64_t magic = option_magic) {
     return out;
 }
 
-Bytes name_option(Option number, std::string_view name, std::vector<uint16_t> infos = {}) {
+Bytes name_option(Option number, std::string_view name, const std::vector<uint16_t>& infos = {}) {
     Bytes data;
     put(data, static_cast<uint32_t>(name.size()));
     data.insert(data.end(), name.begin(), name.end());

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "exports/directory.hpp"
 #include "exports/nbd/connection.hpp"
 
 namespace duplex::exports::nbd {
@@ -49,6 +50,7 @@ Status Server::start(const std::string& socket_path) {
         return error("{}: longer than a Unix socket's path can be ({} bytes)", socket_path,
                      sizeof address.sun_path - 1);
     std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
+    if (Status made = make_directory_of(socket_path); !made) return made;
     if (Status removed = remove_stale_socket(socket_path); !removed) return removed;
 
     runtime::Fd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -11,7 +11,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <sys/stat.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -90,8 +89,6 @@ class TestServer {
           fuse_(loop, volume_, &TestServer::log) {}
 
     Status start() {
-        mkdir((settings_.directory + "/nbd").c_str(), 0700);
-        mkdir((settings_.directory + "/fuse").c_str(), 0700);
         if (settings_.nbd) {
             if (Status started = nbd_.start(settings_.directory + "/nbd/r0-0.sock"); !started) return started;
         }
