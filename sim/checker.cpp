@@ -1,0 +1,265 @@
+#include "sim/checker.hpp"
+
+#include <cstdlib>
+
+#include "engine/states.hpp"
+
+namespace duplex::sim {
+
+using engine::ConnState;
+using engine::DiskState;
+using engine::Role;
+using engine::State;
+
+namespace {
+
+constexpr uint64_t divergence_check_interval_us = 300'000;
+
+bool is_target(ConnState conn) {
+    return conn == ConnState::sync_target || conn == ConnState::paused_sync_t;
+}
+
+bool syncs(ConnState conn) {
+    return conn == ConnState::sync_source || conn == ConnState::paused_sync_s || is_target(conn);
+}
+
+}  // namespace
+
+bool Checker::connected(unsigned side) const {
+    return nodes_[side]->state().conn >= ConnState::connected;
+}
+
+bool Checker::in_contact(unsigned side) const {
+    const State s = nodes_[side]->state();
+    return s.conn == ConnState::connected && s.disk == DiskState::up_to_date &&
+           s.pdsk == DiskState::up_to_date;
+}
+
+bool Checker::serves_requests(unsigned side) const {
+    const Node& node = *nodes_[side];
+    return node.state().disk == DiskState::up_to_date && node.state().role == Role::primary &&
+           node.data_disk().broken.percent == 0;
+}
+
+Oracle::Completion Checker::completion(unsigned side) const {
+    const Node& node = *nodes_[side];
+    const Node& peer = *nodes_[1 - side];
+    Oracle::Completion c{};
+    c.node = side;
+    c.own_disk_usable = node.state().disk == DiskState::up_to_date && node.data_disk().broken.percent == 0;
+    c.peer_disk_usable = peer.running() && peer.state().disk == DiskState::up_to_date &&
+                         peer.state().conn == ConnState::connected && peer.data_disk().broken.percent == 0;
+    c.connected = connected(side);
+    c.in_contact = in_contact(side);
+    c.session = session(side);
+    c.asynchronous = scenario_.net.protocol != config::Protocol::c;
+    return c;
+}
+
+bool Checker::all_in_sync() const {
+    for (const Node* node : nodes_) {
+        const State s = node->state();
+        if (!node->running() || s.conn != ConnState::connected || s.disk != DiskState::up_to_date ||
+            s.pdsk != DiskState::up_to_date)
+            return false;
+    }
+    return true;
+}
+
+// ---- the state word
+// ------------------------------------------------------------------------------------------------
+
+void Checker::check_state(const Node& node) const {
+    const State s = node.state();
+    const auto fails = [&](const char* invariant, const char* what) {
+        verdict_.fail("{}: node {}: {}: {}", invariant, node.side(), what, engine::describe(s));
+    };
+    const engine::Sanitised fixed = engine::sanitise(s, s, node.device()->context());
+    if (!(fixed.state == s)) fails("I1", "the state is not a fixed point of sanitising");
+    if (s.conn < ConnState::connected) {
+        if (s.peer != Role::unknown || s.peer_isp) fails("I2", "knows of the peer without a connection");
+        if (s.pdsk != DiskState::inconsistent && s.pdsk != DiskState::outdated &&
+            s.pdsk != DiskState::d_unknown)
+            fails("I2", "claims to know the peer's disk without a connection");
+    }
+    const bool paused = s.conn == ConnState::paused_sync_s || s.conn == ConnState::paused_sync_t;
+    if (syncs(s.conn) && paused != engine::has_isp(s))
+        fails("I3", "pause flags do not fit the connection state");
+    if (s.conn > ConnState::connected && (s.disk <= DiskState::failed || s.pdsk <= DiskState::failed))
+        fails("I4", "a resync without a disk");
+    if (s.disk == DiskState::d_unknown) fails("I4", "the own disk is unknown");
+    if (s.disk == DiskState::negotiating && s.conn < ConnState::connected)
+        fails("I10", "negotiates with nobody");
+    if (s.role != Role::primary && node.device()->is_primary())
+        fails("I9", "open to its users while not Primary");
+    const Result<meta::Superblock> stored = node.meta_data().superblock();
+    if (!stored) return fails("meta data", stored.error().text.c_str());
+    const bool durable = scenario_.disk.md_flushes;
+    if (durable && node.device()->is_primary() && s.disk >= DiskState::inconsistent && node.device()->disk &&
+        !node.device()->disk->meta_io.dirty() && !stored->has(meta::flag::primary_ind))
+        fails("I16", "open to its users, but stable storage does not say Primary");
+}
+
+// ---- what the states mean
+// -----------------------------------------------------------------------------------------------
+
+void Checker::after_run(Node& node) {
+    if (verdict_.failed()) return;
+    check_state(node);
+    follow(node);
+    const State a = nodes_[0]->state();
+    const State b = nodes_[1]->state();
+    if (!scenario_.net.allow_two_primaries && a.role == Role::primary && b.role == Role::primary &&
+        a.conn >= ConnState::connected && b.conn >= ConnState::connected)
+        verdict_.fail("I8: both nodes are Primary and connected without allow-two-primaries");
+    if (scheduler_.now_us() >= next_divergence_check_us_) {
+        next_divergence_check_us_ = scheduler_.now_us() + divergence_check_interval_us;
+        check_divergence();
+    }
+}
+
+void Checker::follow(Node& node) {
+    const unsigned side = node.side();
+    Node& peer = *nodes_[1 - side];
+    Seen& seen = seen_[side];
+    const State now = node.state();
+    const State was = seen.state;
+    const bool open = node.device() && node.device()->is_primary();
+    const bool was_open = seen.open_to_users;
+    seen.state = now;
+    seen.open_to_users = open;
+    if (was.conn >= ConnState::connected && now.conn < ConnState::connected) {
+        ++seen.session;
+        const bool both = oracle_.founded() && open && peer.device() && peer.device()->is_primary();
+        if (both) oracle_.parted();
+    }
+    if (!oracle_.founded()) return;
+    if (open && !was_open && (now.conn < ConnState::connected || now.pdsk < DiskState::up_to_date) &&
+        now.disk == DiskState::up_to_date)
+        oracle_.promoted_alone(side);
+    if (open && now.conn < ConnState::connected) oracle_.primary_alone(side);
+    if (is_target(now.conn) && !is_target(was.conn)) {
+        ++resyncs_;
+        oracle_.resync_started(1 - side, side);
+    }
+    const bool in_sync = all_in_sync();
+    if (in_sync && !in_sync_) {
+        const unsigned master = peer.state().role == Role::primary ? 1 - side : side;
+        oracle_.in_sync(master, {seen_[0].session, seen_[1].session},
+                        scenario_.net.protocol != config::Protocol::c);
+    }
+    in_sync_ = in_sync;
+}
+
+void Checker::before_stop(Node& node) {
+    snapshots_[node.side()] = oracle_.snapshot(node.side());
+}
+
+void Checker::after_stop(Node& node, bool power) {
+    Seen& seen = seen_[node.side()];
+    seen.state = State{};
+    seen.open_to_users = false;
+    ++seen.session;
+    in_sync_ = false;
+    if (power) oracle_.power_lost(node.side(), snapshots_[node.side()]);
+    check_divergence();
+}
+
+// ---- writes
+// --------------------------------------------------------------------------------------------------------
+
+void Checker::write_completed(unsigned side, const Write& write) const {
+    const Node& node = *nodes_[side];
+    const State s = node.state();
+    if (!scenario_.disk.md_flushes || s.conn >= ConnState::connected || s.disk != DiskState::up_to_date ||
+        node.meta_data().disk().broken.percent > 0)
+        return;
+    const engine::UuidSet stored = node.meta_data().uuids();
+    if (stored.bitmap == 0)
+        verdict_.fail(
+            "I28: node {}: a write completed without the peer, but stable storage still has the common "
+            "generation ({})",
+            side, engine::text_of(stored));
+    const uint64_t end = write.sector.value + write.size_sectors;
+    for (BitNr block = bit_of(write.sector); first_sector_of(block).value < end; ++block)
+        if (!covered_on(node, block))
+            verdict_.fail(
+                "I20a: node {}: a write to block {} completed without the peer, but neither the bitmap nor "
+                "the "
+                "activity log on stable storage covers it",
+                side, block.value);
+}
+
+// ---- divergence
+// ----------------------------------------------------------------------------------------------------------
+
+bool Checker::on_its_own(const Node& node) const {
+    const ConnState conn = node.state().conn;
+    return !node.running() || conn == ConnState::stand_alone || conn == ConnState::wf_connection;
+}
+
+bool Checker::covered_on(const Node& node, BitNr block) const {
+    if (node.meta_data().bit(block)) return true;
+    const Result<meta::Superblock> stored = node.meta_data().superblock();
+    if (!stored) return false;
+    if (stored->has(meta::flag::full_sync)) return true;
+    if (!(stored->has(meta::flag::primary_ind) || stored->has(meta::flag::crashed_primary))) return false;
+    if (stored->has(meta::flag::al_disabled)) return true;
+    const auto extent = static_cast<uint32_t>(al_extent_of(first_sector_of(block)).value);
+    return node.meta_data().hot_extents().contains(extent);
+}
+
+bool Checker::covered(BitNr block) const {
+    for (const Node* node : nodes_) {
+        if (covered_on(*node, block)) return true;
+        const engine::Device* device = node->device();
+        if (device && device->disk && block.value < device->bitmap.bits() && device->bitmap.test(block))
+            return true;
+    }
+    return oracle_.under_way(first_sector_of(block).value, sectors_per_bit);
+}
+
+// The comparison of the generations leads to a full resync, or to none at all without the administrator.
+bool Checker::generations_tell() const {
+    engine::CompareInput input;
+    input.self = nodes_[0]->meta_data().uuids();
+    input.peer = nodes_[1]->meta_data().uuids();
+    const int result = std::abs(engine::compare(input).result);
+    return result == 2 || result == 100 || result == 1000;
+}
+
+void Checker::check_divergence() {
+    if (verdict_.failed() || !oracle_.founded()) return;
+    if (!on_its_own(*nodes_[0]) || !on_its_own(*nodes_[1])) return;
+    for (const Node* node : nodes_) {
+        const Result<meta::Superblock> stored = node->meta_data().superblock();
+        if (!stored || !stored->has(meta::flag::consistent)) return;
+        if (node->data_disk().in_flight()) return;
+    }
+    if (generations_tell()) return;
+    ++divergence_checks_;
+    for (const BitNr block : oracle_.differing_blocks())
+        if (!covered(block)) {
+            verdict_.fail(
+                "I23: block {} differs silently: in no bitmap and in no activity log (generations {} and {})",
+                block.value, engine::text_of(nodes_[0]->meta_data().uuids()),
+                engine::text_of(nodes_[1]->meta_data().uuids()));
+            return;
+        }
+}
+
+void Checker::final_check() {
+    oracle_.final_check();
+    for (const Node* node : nodes_) {
+        if (node->device()->bitmap.set_bits() != 0)
+            verdict_.fail("I42: node {}: in sync, but {} bits are set", node->side(),
+                          node->device()->bitmap.set_bits());
+        const engine::UuidSet uuids = node->device()->uuids();
+        const engine::UuidSet others = nodes_[1 - node->side()]->device()->uuids();
+        if (!engine::same_generation(uuids.current, others.current) || uuids.bitmap != 0)
+            verdict_.fail("I33: in sync, but the generations are {} and {}", engine::text_of(uuids),
+                          engine::text_of(others));
+    }
+}
+
+}  // namespace duplex::sim

@@ -1,0 +1,72 @@
+// The invariants of states 22 that can be seen from outside the engine or in its state words, looked at after
+// every turn of either node; and what the nodes' states mean for the oracle.
+#pragma once
+
+#include <array>
+
+#include "sim/node.hpp"
+#include "sim/oracle.hpp"
+#include "sim/scheduler.hpp"
+#include "sim/verdict.hpp"
+
+namespace duplex::sim {
+
+class Checker {
+  public:
+    Checker(Scheduler& scheduler, Verdict& verdict, const Scenario& scenario, Oracle& oracle)
+        : scheduler_(scheduler), verdict_(verdict), scenario_(scenario), oracle_(oracle) {}
+
+    void watch(std::array<Node*, 2> nodes) { nodes_ = nodes; }
+
+    void after_run(Node& node);
+    void before_stop(Node& node);
+    void after_stop(Node& node, bool power);
+    // A write has just been reported to its application.
+    void write_completed(unsigned side, const Write& write) const;
+
+    Oracle::Completion completion(unsigned side) const;
+
+    // Connections that this node has had.
+    uint64_t session(unsigned side) const { return seen_[side].session; }
+    bool connected(unsigned side) const;
+    // Connected, and both disks UpToDate, as this node sees it.
+    bool in_contact(unsigned side) const;
+    // Nothing but its own disk's failure can make a request of this node fail.
+    bool serves_requests(unsigned side) const;
+    bool all_in_sync() const;
+    // No silent divergence (I23), where both nodes have noticed that they are on their own.
+    void check_divergence();
+    // The end: quiet, connected, UpToDate on both.
+    void final_check();
+
+    uint64_t resyncs() const { return resyncs_; }
+    uint64_t divergence_checks() const { return divergence_checks_; }
+
+  private:
+    struct Seen {
+        engine::State state;
+        bool open_to_users = false;
+        uint64_t session = 0;
+    };
+
+    void check_state(const Node& node) const;
+    void follow(Node& node);
+    bool on_its_own(const Node& node) const;
+    bool covered(BitNr block) const;
+    bool generations_tell() const;
+    bool covered_on(const Node& node, BitNr block) const;
+
+    Scheduler& scheduler_;
+    Verdict& verdict_;
+    const Scenario& scenario_;
+    Oracle& oracle_;
+    std::array<Node*, 2> nodes_{};
+    std::array<Seen, 2> seen_{};
+    std::array<std::vector<uint64_t>, 2> snapshots_;
+    bool in_sync_ = false;
+    uint64_t next_divergence_check_us_ = 0;
+    uint64_t resyncs_ = 0;
+    uint64_t divergence_checks_ = 0;
+};
+
+}  // namespace duplex::sim

@@ -1,0 +1,258 @@
+// duplex-sim: runs seeds of the simulation.
+//
+//     duplex-sim --seed N [--verbose]            one seed; the same seed gives the same run, and the same
+//     digest duplex-sim --seeds COUNT [--from N]        seeds N ... N + COUNT - 1 duplex-sim --seeds A..B
+//     seeds A ... B
+//     --jobs J                                   in J processes
+//     --until-failure                            ends at the first failing seed
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <map>
+#include <optional>
+#include <poll.h>
+#include <string>
+#include <string_view>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "sim/simulation.hpp"
+
+namespace {
+
+using duplex::sim::Simulation;
+
+struct Arguments {
+    uint64_t first = 1;
+    uint64_t count = 0;
+    bool single = false;
+    bool verbose = false;
+    bool until_failure = false;
+    unsigned jobs = 1;
+};
+
+Simulation* running = nullptr;
+
+// An ensure() of the engine has failed, or worse: show what led to it.
+extern "C" void show_journal(int signal) {
+    if (running) {
+        fmt::print("{}\n", running->scenario().describe());
+        running->journal().print(stdout);
+        std::fflush(stdout);
+    }
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+}
+
+int run_one(const Arguments& arguments) {
+    Simulation simulation(arguments.first);
+    simulation.journal().verbose = arguments.verbose;
+    running = &simulation;
+    std::signal(SIGABRT, show_journal);
+    const bool passed = simulation.run();
+    running = nullptr;
+    if (!passed && !arguments.verbose) simulation.journal().print(stdout);
+    if (!passed) fmt::print("FAILED: {}\n", simulation.failure());
+    fmt::print(
+        "seed {}: {}, digest {:016x}, {} events, {}.{:03} s, {} writes, {} sectors read, {} resyncs, {} "
+        "divergence checks\n",
+        arguments.first, passed ? "passed" : "failed", simulation.digest(), simulation.events(),
+        simulation.virtual_us() / 1'000'000, simulation.virtual_us() / 1000 % 1000,
+        simulation.oracle().writes_completed(), simulation.oracle().reads_checked(),
+        simulation.checker().resyncs(), simulation.checker().divergence_checks());
+    return passed ? 0 : 1;
+}
+
+// ---- many seeds
+// -----------------------------------------------------------------------------------------------------
+
+// A process that takes seeds in steps and says of each what came of it; when it dies the seed that it was at
+// has failed, and another one goes on after it.
+class Runner {
+  public:
+    Runner(uint64_t next, uint64_t end, uint64_t step) : next_(next), end_(end), step_(step) { start(); }
+
+    int fd() const { return fd_; }
+    bool finished() const { return fd_ < 0; }
+    // Reads what is there; calls report(seed, passed, text) for every seed that ended.
+    template <typename Report>
+    void read_some(Report report) {
+        char buffer[4096];
+        const ssize_t got = ::read(fd_, buffer, sizeof buffer);
+        if (got > 0) {
+            text_.append(buffer, static_cast<size_t>(got));
+            for (size_t line = text_.find('\n'); line != std::string::npos; line = text_.find('\n')) {
+                report_line(std::string_view(text_).substr(0, line), report);
+                text_.erase(0, line + 1);
+            }
+            return;
+        }
+        int status = 0;
+        ::waitpid(pid_, &status, 0);
+        ::close(fd_);
+        fd_ = -1;
+        if (next_ >= end_) return;
+        report(next_, false,
+               WIFSIGNALED(status) ? fmt::format("the process was killed by signal {}", WTERMSIG(status))
+                                   : fmt::format("the process ended with {}", WEXITSTATUS(status)));
+        next_ += step_;
+        if (next_ < end_) start();
+    }
+    void kill() {
+        if (fd_ >= 0) ::kill(pid_, SIGKILL);
+        next_ = end_;
+    }
+
+  private:
+    void start() {
+        int ends[2];
+        if (::pipe(ends) != 0) std::abort();
+        std::fflush(stdout);
+        pid_ = ::fork();
+        if (pid_ == 0) {
+            ::close(ends[0]);
+            std::FILE* const out = ::fdopen(ends[1], "w");
+            for (uint64_t seed = next_; seed < end_; seed += step_) {
+                Simulation simulation(seed);
+                const bool passed = simulation.run();
+                fmt::print(out, "{} {} {}\n", seed, passed ? 'p' : 'f', simulation.failure());
+                std::fflush(out);
+            }
+            std::_Exit(0);
+        }
+        ::close(ends[1]);
+        fd_ = ends[0];
+    }
+    template <typename Report>
+    void report_line(std::string_view line, Report report) {
+        uint64_t seed = 0;
+        const auto parsed = std::from_chars(line.data(), line.data() + line.size(), seed);
+        const auto at = static_cast<size_t>(parsed.ptr - line.data());
+        report(seed, line[at + 1] == 'p', std::string(line.substr(at + 3)));
+        next_ = seed + step_;
+    }
+
+    uint64_t next_;
+    uint64_t end_;
+    uint64_t step_;
+    pid_t pid_ = -1;
+    int fd_ = -1;
+    std::string text_;
+};
+
+int run_many(const Arguments& arguments, const char* program) {
+    std::vector<Runner> runners;
+    const uint64_t end = arguments.first + arguments.count;
+    for (unsigned job = 0; job < arguments.jobs; ++job)
+        runners.emplace_back(arguments.first + job, end, arguments.jobs);
+    std::map<uint64_t, std::string> failures;
+    uint64_t passed = 0;
+    const auto begun = std::chrono::steady_clock::now();
+    const bool terminal = ::isatty(STDOUT_FILENO);
+    const auto report = [&](uint64_t seed, bool ok, std::string text) {
+        if (ok)
+            ++passed;
+        else
+            failures.emplace(seed, std::move(text));
+        const uint64_t done = passed + failures.size();
+        if (terminal && done % 10 == 0) {
+            fmt::print("\r{} of {}, {} failed", done, arguments.count, failures.size());
+            std::fflush(stdout);
+        }
+        if (!ok && arguments.until_failure)
+            for (Runner& runner : runners) runner.kill();
+    };
+    for (;;) {
+        std::vector<pollfd> fds;
+        std::vector<Runner*> waiting;
+        for (Runner& runner : runners)
+            if (!runner.finished()) {
+                fds.push_back({runner.fd(), POLLIN, 0});
+                waiting.push_back(&runner);
+            }
+        if (fds.empty()) break;
+        if (::poll(fds.data(), fds.size(), -1) < 0) continue;
+        for (size_t i = 0; i < fds.size(); ++i)
+            if (fds[i].revents) waiting[i]->read_some(report);
+    }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    if (terminal) fmt::print("\r");
+    for (const auto& [seed, text] : failures) fmt::print("{} --seed {}    # {}\n", program, seed, text);
+    fmt::print("{} passed, {} failed, {:.1f} seeds/s\n", passed, failures.size(),
+               static_cast<double>(passed + failures.size()) / seconds);
+    return failures.empty() ? 0 : 1;
+}
+
+// ---- arguments
+// ------------------------------------------------------------------------------------------------------
+
+std::optional<uint64_t> number(std::string_view text) {
+    uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+bool parse_range(std::string_view text, Arguments& arguments) {
+    const size_t dots = text.find("..");
+    if (dots == std::string_view::npos) {
+        const auto count = number(text);
+        arguments.count = count.value_or(0);
+        return count.has_value();
+    }
+    const auto first = number(text.substr(0, dots));
+    const auto last = number(text.substr(dots + 2));
+    if (!first || !last || *last < *first) return false;
+    arguments.first = *first;
+    arguments.count = *last - *first + 1;
+    return true;
+}
+
+std::optional<Arguments> parse(int argc, char** argv) {
+    Arguments arguments;
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view name = argv[i];
+        if (name == "--verbose") {
+            arguments.verbose = true;
+            continue;
+        }
+        if (name == "--until-failure") {
+            arguments.until_failure = true;
+            continue;
+        }
+        if (++i == argc) return std::nullopt;
+        const std::optional<uint64_t> value = number(argv[i]);
+        if (name == "--seeds") {
+            if (!parse_range(argv[i], arguments)) return std::nullopt;
+        } else if (name == "--seed" && value) {
+            arguments.single = true;
+            arguments.first = *value;
+        } else if (name == "--from" && value) {
+            arguments.first = *value;
+        } else if (name == "--jobs" && value && *value > 0) {
+            arguments.jobs = static_cast<unsigned>(*value);
+        } else {
+            return std::nullopt;
+        }
+    }
+    if (!arguments.single && arguments.count == 0) return std::nullopt;
+    return arguments;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::optional<Arguments> arguments = parse(argc, argv);
+    if (!arguments) {
+        fmt::print(stderr,
+                   "usage: duplex-sim --seed N [--verbose]\n"
+                   "       duplex-sim --seeds COUNT|A..B [--from N] [--jobs J] [--until-failure]\n");
+        return 2;
+    }
+    return arguments->single ? run_one(*arguments) : run_many(*arguments, argv[0]);
+}

@@ -1,0 +1,109 @@
+#include "sim/node.hpp"
+
+#include "base/ensure.hpp"
+#include "meta/bitmap.hpp"
+
+namespace duplex::sim {
+
+namespace {
+
+constexpr uint64_t batch_us_max = 100;
+
+uint64_t backing_sectors(const Scenario& scenario, bool external) {
+    if (external) return scenario.data_sectors;
+    return scenario.data_sectors + meta::internal_bitmap_sectors(scenario.data_sectors) + 72 + 8;
+}
+
+// Flexible meta data on a device of its own: 4 KiB superblock, activity log, bitmap, and at least 1 MiB.
+uint64_t meta_sectors(const Scenario& scenario) {
+    return 2048 + meta::internal_bitmap_sectors(scenario.data_sectors);
+}
+
+}  // namespace
+
+Node::Node(Scheduler& scheduler, Journal& journal, Cable& cable, const Scenario& scenario, unsigned side,
+           std::function<void(Node&)> after_run)
+    : scheduler_(scheduler),
+      cable_(cable),
+      scenario_(scenario),
+      side_(side),
+      external_(scenario.external_meta[side]),
+      after_run_(std::move(after_run)),
+      clock_(scheduler, *this, scheduler.random.below(1'000'000'000)),
+      network_(cable, side, *this),
+      host_(scheduler, *this, journal, side == 0 ? "alpha" : "beta", scenario.handlers),
+      data_(scheduler, *this, backing_sectors(scenario, external_), scenario.disks[side]),
+      meta_(external_ ? std::make_unique<Disk>(scheduler, *this, meta_sectors(scenario), scenario.disks[side])
+                      : nullptr),
+      meta_data_(external_ ? *meta_ : data_,
+                 external_ ? meta::MetaIndex::flexible() : meta::MetaIndex::internal()) {
+    cable.plug(network_);
+    host_.add_disk("/dev/data", data_);
+    if (external_) host_.add_disk("/dev/meta", *meta_);
+}
+
+Node::~Node() {
+    if (running()) stop(false);
+}
+
+Status Node::start() {
+    ensure(!running());
+    if (Status applied = meta_data_.apply_al(); !applied) return applied;
+    ++incarnation_;
+    cable_.power_on(side_);
+    resource_ = std::make_unique<engine::Resource>(engine::Ports{clock_, network_, host_}, "r0",
+                                                   scenario_.resource, scenario_.limits);
+    device_ = static_cast<const engine::Device*>(resource_->add_volume(0, 0));
+    turn();
+    return Ok{};
+}
+
+void Node::stop(bool power) {
+    ensure(running());
+    scheduler_.cancel(run_event_);
+    run_event_ = 0;
+    data_.drop_operations();
+    if (external_) meta_->drop_operations();
+    clock_.power_off();
+    if (power)
+        cable_.power_off(side_);
+    else
+        cable_.kill(side_);
+    host_.power_off();
+    device_ = nullptr;
+    resource_.reset();
+    if (!power) return;
+    data_.lose_power();
+    if (external_) meta_->lose_power();
+}
+
+engine::AttachCommand Node::attach_command() const {
+    engine::AttachCommand command;
+    command.data_path = "/dev/data";
+    command.meta_path = external_ ? "/dev/meta" : "/dev/data";
+    command.meta_index = external_ ? -2 : -1;
+    command.options = scenario_.disk;
+    return command;
+}
+
+engine::ConnectCommand Node::connect_command(bool discard_my_data) const {
+    engine::ConnectCommand command;
+    command.local = {"ipv4", side_ == 0 ? "10.0.7.105" : "10.0.7.106", 7788};
+    command.peer = {"ipv4", side_ == 0 ? "10.0.7.106" : "10.0.7.105", 7788};
+    command.options = scenario_.net;
+    command.discard_my_data = discard_my_data;
+    return command;
+}
+
+void Node::turn() {
+    if (run_event_ != 0 || !running()) return;
+    // Now and then several completions come in one batch.
+    const uint64_t delay_us = scheduler_.random.below(8) == 0 ? scheduler_.random.below(batch_us_max) : 0;
+    run_event_ = scheduler_.after(delay_us, [this] {
+        run_event_ = 0;
+        resource_->run();
+        after_run_(*this);
+    });
+}
+
+}  // namespace duplex::sim

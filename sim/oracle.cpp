@@ -1,0 +1,355 @@
+#include "sim/oracle.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/ensure.hpp"
+
+namespace duplex::sim {
+
+namespace {
+
+constexpr size_t words_per_sector = sector_bytes / sizeof(uint64_t);
+constexpr uint64_t tag_magic = uint64_t{0xD0} << 56;
+
+uint64_t word_of(uint64_t tag, uint64_t sector, uint64_t i) {
+    if (i == 0) return tag;
+    if (i == 1) return sector;
+    uint64_t z = tag + i * 0x9e3779b97f4a7c15 + sector;
+    z ^= z >> 29;
+    return z * 0xbf58476d1ce4e5b9;
+}
+
+}  // namespace
+
+Oracle::Oracle(Verdict& verdict, std::array<const Disk*, 2> disks) : verdict_(verdict), disks_(disks) {
+    writes_.emplace_back().ended = ++sequence_;
+    branch_[0] = branch_[1] = std::make_shared<Branch>();
+}
+
+// ---- content
+// ------------------------------------------------------------------------------------------------------
+
+void Oracle::fill(uint64_t tag, uint64_t sector, std::span<uint8_t> bytes) {
+    for (size_t i = 0; i < words_per_sector; ++i) {
+        const uint64_t word = tag == 0 ? 0 : word_of(tag, sector, i);
+        std::memcpy(bytes.data() + i * sizeof word, &word, sizeof word);
+    }
+}
+
+uint64_t Oracle::check_sector(unsigned node, uint64_t sector, std::span<const uint8_t> bytes) {
+    uint64_t tag = 0;
+    std::memcpy(&tag, bytes.data(), sizeof tag);
+    for (size_t i = 1; i < words_per_sector; ++i) {
+        uint64_t word = 0;
+        std::memcpy(&word, bytes.data() + i * sizeof word, sizeof word);
+        if (word == (tag == 0 ? 0 : word_of(tag, sector, i))) continue;
+        verdict_.fail("node {}: sector {} is damaged: word {} does not belong to {}", node, sector, i,
+                      name(tag));
+        break;
+    }
+    return tag;
+}
+
+std::string Oracle::name(uint64_t tag) const {
+    if (tag == 0) return "zeroes";
+    const uint64_t id = (tag & ~tag_magic) >> 8;
+    if ((tag & (uint64_t{0xff} << 56)) != tag_magic || id >= writes_.size())
+        return fmt::format("garbage {:#x}", tag);
+    const Write& w = writes_[id];
+    return fmt::format("write {} (node {}, {}s +{}, {})", id, w.node, w.sector.value, w.size_sectors,
+                       w.ended ? "ended" : "under way");
+}
+
+std::string Oracle::name(const Admissible& set) const {
+    std::string text;
+    for (const WriteId id : set)
+        text += fmt::format("{}{}", text.empty() ? "" : ", ",
+                            id == 0                ? "the blank device"
+                            : writes_[id].tag == 0 ? fmt::format("zeroes of write {}", id)
+                                                   : name(writes_[id].tag));
+    return text;
+}
+
+// ---- sets
+// ---------------------------------------------------------------------------------------------------------
+
+const Oracle::Admissible& Oracle::admissible(const Branch& branch, uint64_t sector) {
+    static const Admissible blank{0};
+    const auto found = branch.sectors.find(sector);
+    return found == branch.sectors.end() ? blank : found->second;
+}
+
+bool Oracle::admits(const Admissible& set, uint64_t tag) const {
+    return std::any_of(set.begin(), set.end(), [&](WriteId id) { return writes_[id].tag == tag; });
+}
+
+bool Oracle::has_under_way(const Admissible& set) const {
+    return std::any_of(set.begin(), set.end(), [&](WriteId id) { return writes_[id].ended == 0; });
+}
+
+void Oracle::narrow(Admissible& set, uint64_t tag) const {
+    std::erase_if(set, [&](WriteId id) { return writes_[id].tag != tag; });
+}
+
+// ---- writes
+// -------------------------------------------------------------------------------------------------------
+
+WriteId Oracle::issue(unsigned node, engine::Op op, Sector sector, uint32_t size_sectors, bool in_contact,
+                      uint64_t session) {
+    const auto id = static_cast<WriteId>(writes_.size());
+    const uint64_t tag = op == engine::Op::write ? tag_magic | uint64_t{id} << 8 | node : 0;
+    writes_.push_back({tag, node, sector, size_sectors, ++sequence_, 0, in_contact, session});
+    under_way_[node].push_back(id);
+    Branch& branch = *branch_[node];
+    for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s) {
+        if (touched_.emplace(s, true).second) touched_order_.push_back(s);
+        auto [set, fresh] = branch.sectors.try_emplace(s);
+        if (fresh) set->second.push_back(0);
+        set->second.push_back(id);
+    }
+    for (const unsigned reader : {0u, 1u})
+        for (const auto& read : reads_[reader]) {
+            const uint64_t first = std::max(sector.value, read->sector.value);
+            const uint64_t end =
+                std::min(sector.value + size_sectors, read->sector.value + read->size_sectors);
+            for (uint64_t s = first; s < end; ++s) read->admissible[s - read->sector.value].push_back(id);
+        }
+    return id;
+}
+
+void Oracle::end(WriteId id) {
+    Write& w = writes_[id];
+    if (w.ended != 0) return;
+    w.ended = ++sequence_;
+    std::erase(under_way_[w.node], id);
+}
+
+void Oracle::node_died(unsigned node) {
+    while (!under_way_[node].empty()) end(under_way_[node].front());
+    forget_reads(node);
+}
+
+void Oracle::completed(WriteId id, const Completion& c) {
+    end(id);
+    ++writes_completed_;
+    const Write& w = writes_[id];
+    const bool kept_session = c.connected && w.session == c.session;
+    const bool kept_contact = kept_session && w.in_contact && c.in_contact;
+    const bool in_transit = kept_session && c.asynchronous;
+    Branch& branch = *branch_[c.node];
+    const unsigned peer = 1 - c.node;
+    bool peer_lacks_it = false;
+    for (uint64_t s = w.sector.value; s < w.sector.value + w.size_sectors; ++s) {
+        Admissible& set = branch.sectors[s];
+        std::erase_if(set, [&](WriteId other) {
+            return other != id && writes_[other].ended != 0 && writes_[other].ended < w.issued;
+        });
+        if (!admits(set, tag_on(c.node, s))) {
+            if (c.own_disk_usable)
+                verdict_.fail("I18: node {}: {} completed, but sector {} of its own disk holds {}", c.node,
+                              name(set), s, name(tag_on(c.node, s)));
+            excuses_[c.node][s] = {};
+        }
+        if (branch_[peer] != branch_[c.node] || admits(set, tag_on(peer, s))) continue;
+        if (kept_contact && !c.asynchronous && c.peer_disk_usable)
+            verdict_.fail(
+                "I18: node {}: {} completed in contact with the peer, whose disk holds {} in sector {}",
+                c.node, name(set), name(tag_on(peer, s)), s);
+        excuses_[peer][s] = {in_transit, c.session};
+        peer_lacks_it = true;
+    }
+    if (branch_[peer] != branch_[c.node]) peer_lacks_it = true;
+    if (peer_lacks_it && !in_transit) ++exclusive_writes_[c.node];
+}
+
+bool Oracle::under_way(uint64_t first_sector, uint64_t size_sectors) const {
+    for (const auto& ids : under_way_)
+        for (const WriteId id : ids) {
+            const Write& w = writes_[id];
+            if (w.sector.value < first_sector + size_sectors &&
+                first_sector < w.sector.value + w.size_sectors)
+                return true;
+        }
+    return false;
+}
+
+// ---- reads
+// --------------------------------------------------------------------------------------------------------
+
+PendingRead* Oracle::start_read(unsigned node, Sector sector, uint32_t size_sectors) {
+    auto& read = reads_[node].emplace_back(std::make_unique<PendingRead>());
+    read->sector = sector;
+    read->size_sectors = size_sectors;
+    for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s)
+        read->admissible.push_back(admissible(*branch_[node], s));
+    return read.get();
+}
+
+void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8_t> data, bool ok) {
+    for (uint32_t i = 0; ok && i < read->size_sectors; ++i) {
+        const uint64_t sector = read->sector.value + i;
+        const uint64_t tag = check_sector(node, sector, data.subspan(i * sector_bytes, sector_bytes));
+        auto found = branch_[node]->sectors.find(sector);
+        if (!admits(read->admissible[i], tag) && !admits(admissible(*branch_[node], sector), tag))
+            verdict_.fail("node {}: a read of sector {} returned {}, admissible: {}", node, sector, name(tag),
+                          name(read->admissible[i]));
+        if (found != branch_[node]->sectors.end() && !has_under_way(found->second) &&
+            admits(found->second, tag))
+            narrow(found->second, tag);
+        ++reads_checked_;
+    }
+    std::erase_if(reads_[node], [&](const auto& pending) { return pending.get() == read; });
+}
+
+void Oracle::forget_reads(unsigned node) {
+    reads_[node].clear();
+}
+
+// ---- replicas
+// -----------------------------------------------------------------------------------------------------
+
+void Oracle::prefill(unsigned node, Disk& disk, Sector sector, uint32_t size_sectors) {
+    const auto id = static_cast<WriteId>(writes_.size());
+    const uint64_t tag = tag_magic | uint64_t{id} << 8 | node;
+    writes_.push_back({tag, node, sector, size_sectors, ++sequence_, ++sequence_, false, 0});
+    std::array<uint8_t, sector_bytes> bytes;
+    for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s) {
+        fill(tag, s, bytes);
+        disk.write_now(Sector(s), bytes);
+        if (touched_.emplace(s, true).second) touched_order_.push_back(s);
+    }
+}
+
+void Oracle::found(unsigned node) {
+    founded_ = true;
+    branch_[0] = branch_[1] = std::make_shared<Branch>();
+    for (const uint64_t s : touched_order_) {
+        const uint64_t tag = tag_on(node, s);
+        branch_[node]->sectors[s] = {static_cast<WriteId>((tag & ~tag_magic) >> 8)};
+        if (tag_on(1 - node, s) != tag) excuses_[1 - node][s] = {};
+    }
+}
+
+std::vector<uint64_t> Oracle::snapshot(unsigned node) const {
+    std::vector<uint64_t> tags;
+    tags.reserve(touched_order_.size());
+    for (const uint64_t s : touched_order_) tags.push_back(tag_on(node, s));
+    return tags;
+}
+
+// What a flush had covered cannot be among it: that is checked when the flush completes.
+void Oracle::power_lost(unsigned node, const std::vector<uint64_t>& before) {
+    for (size_t i = 0; i < before.size(); ++i)
+        if (tag_on(node, touched_order_[i]) != before[i]) excuses_[node][touched_order_[i]] = {};
+}
+
+// From now on what this disk holds is the data, where it is entitled to hold something else than was
+// promised.
+void Oracle::adopt_content(unsigned node, const char* when) {
+    for (auto& [sector, set] : branch_[node]->sectors) {
+        const uint64_t tag = tag_on(node, sector);
+        if (admits(set, tag)) {
+            if (!has_under_way(set)) narrow(set, tag);
+            continue;
+        }
+        if (!excuses_[node].contains(sector)) {
+            verdict_.fail("an acknowledged write is lost: {}: node {} holds {} in sector {}, admissible: {}",
+                          when, node, name(tag), sector, name(set));
+            return;
+        }
+        const WriteId id = tag == 0 ? 0 : static_cast<WriteId>((tag & ~tag_magic) >> 8);
+        set = {id};
+    }
+    excuses_[node].clear();
+}
+
+void Oracle::promoted_alone(unsigned node) {
+    branch_[node] = std::make_shared<Branch>(*branch_[node]);
+    adopt_content(node, "promoted alone");
+    primary_alone_[node] = true;
+}
+
+void Oracle::parted() {
+    if (branch_[0] == branch_[1]) branch_[1] = std::make_shared<Branch>(*branch_[0]);
+}
+
+void Oracle::resync_started(unsigned source, unsigned target) {
+    if (exclusive_writes_[target] > 0 && !discard_ordered_[target])
+        verdict_.fail(
+            "acknowledged writes are discarded: node {} becomes sync target with {} writes that node {} "
+            "lacks",
+            target, exclusive_writes_[target], source);
+    adopt_content(source, "sync source");
+    branch_[target] = branch_[source];
+    exclusive_writes_[target] = 0;
+    discard_ordered_[target] = false;
+    primary_alone_[target] = false;
+    for (auto& [sector, set] : branch_[source]->sectors)
+        if (tag_on(target, sector) != tag_on(source, sector)) excuses_[target][sector] = {};
+}
+
+void Oracle::in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous) {
+    for (const unsigned node : {0u, 1u})
+        if (exclusive_writes_[node] > 0 && branch_[0] != branch_[1])
+            verdict_.fail("in sync without a resync, but node {} has {} writes of its own", node,
+                          exclusive_writes_[node]);
+    branch_[1 - master] = branch_[master];
+    for (auto& [sector, set] : branch_[master]->sectors) {
+        if (has_under_way(set) || disks_[0]->is_writing(Sector(sector), 1) ||
+            disks_[1]->is_writing(Sector(sector), 1))
+            continue;
+        const auto transit = excuses_[1 - master].find(sector);
+        if (asynchronous && transit != excuses_[1 - master].end() && transit->second.in_transit &&
+            transit->second.session == sessions[master])
+            continue;
+        const uint64_t ours = tag_on(master, sector);
+        const uint64_t theirs = tag_on(1 - master, sector);
+        if (ours != theirs)
+            verdict_.fail("I33: in sync, but sector {} is {} on node {} and {} on node {}", sector,
+                          name(ours), master, name(theirs), 1 - master);
+        else if (!admits(set, ours) && !excuses_[master].contains(sector))
+            verdict_.fail("in sync, but both nodes hold {} in sector {}, admissible: {}", name(ours), sector,
+                          name(set));
+        else if (admits(set, ours))
+            narrow(set, ours);
+        else
+            set = {ours == 0 ? 0 : static_cast<WriteId>((ours & ~tag_magic) >> 8)};
+        if (verdict_.failed()) return;
+        excuses_[0].erase(sector);
+        excuses_[1].erase(sector);
+    }
+    exclusive_writes_ = {};
+    discard_ordered_ = {};
+    primary_alone_ = {};
+}
+
+void Oracle::final_check() {
+    std::array<uint8_t, sector_bytes> bytes[2];
+    for (const uint64_t sector : touched_order_) {
+        for (const unsigned node : {0u, 1u}) {
+            disks_[node]->read_now(Sector(sector), bytes[node]);
+            check_sector(node, sector, bytes[node]);
+        }
+        const uint64_t tag = tag_on(0, sector);
+        if (bytes[0] != bytes[1])
+            verdict_.fail("I42: quiet and in sync, but sector {} is {} on node 0 and {} on node 1", sector,
+                          name(tag), name(tag_on(1, sector)));
+        const Admissible& set = admissible(*branch_[0], sector);
+        if (!admits(set, tag))
+            verdict_.fail("quiet and in sync, but both nodes hold {} in sector {}, admissible: {}", name(tag),
+                          sector, name(set));
+        if (verdict_.failed()) return;
+    }
+}
+
+std::vector<BitNr> Oracle::differing_blocks() const {
+    std::vector<BitNr> blocks;
+    for (const uint64_t sector : touched_order_)
+        if (tag_on(0, sector) != tag_on(1, sector)) blocks.push_back(bit_of(Sector(sector)));
+    std::sort(blocks.begin(), blocks.end());
+    blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+    return blocks;
+}
+
+}  // namespace duplex::sim

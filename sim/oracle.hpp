@@ -1,0 +1,142 @@
+// What the two replicas may hold, judged from what the applications were told.
+//
+// Every write carries a tag of its own in every sector, so contents can be traced. Per sector the oracle
+// keeps the set of writes whose data a reader may see: a write enters when it is issued; when one completes,
+// all that had ended before it was issued leave. A read narrows the set to what it saw when no write is under
+// way there.
+//
+// A branch is one such history of the device. Both nodes share one while they are in contact. A node that is
+// promoted alone, or a second Primary that loses the other, goes on with a copy: what its disk holds then is
+// its history. An excuse says that a node's disk may legitimately lack what the branch promises: the write
+// completed while the peer was out of reach, or was under way to it under protocol A or B, or the disk lost
+// it with its power before it was flushed. When two nodes are in sync again both must hold what the branch
+// promises, and all excuses end.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/request.hpp"
+#include "sim/disk.hpp"
+#include "sim/verdict.hpp"
+
+namespace duplex::sim {
+
+using WriteId = uint32_t;  // 0: the blank device
+
+struct Write {
+    uint64_t tag = 0;  // first word of its sectors; 0: zeroes
+    unsigned node = 0;
+    Sector sector;
+    uint32_t size_sectors = 0;
+    uint64_t issued = 0;
+    uint64_t ended = 0;  // completed, failed, or its node died; 0: under way
+    bool in_contact = false;
+    uint64_t session = 0;
+};
+
+struct PendingRead {
+    Sector sector;
+    uint32_t size_sectors = 0;
+    std::vector<std::vector<WriteId>> admissible;  // per sector
+};
+
+class Oracle {
+  public:
+    Oracle(Verdict& verdict, std::array<const Disk*, 2> disks);
+
+    // ---- data: the content of a sector of a write
+    static void fill(uint64_t tag, uint64_t sector, std::span<uint8_t> sector_bytes);
+    // The tag of a sector; fails if the rest is not what belongs to that tag at that place.
+    uint64_t check_sector(unsigned node, uint64_t sector, std::span<const uint8_t> bytes);
+
+    // ---- applications
+    // in_contact: the writer is Connected and both disks are UpToDate; session counts its connections.
+    WriteId issue(unsigned node, engine::Op op, Sector sector, uint32_t size_sectors, bool in_contact,
+                  uint64_t session);
+    const Write& write(WriteId id) const { return writes_[id]; }
+    struct Completion {
+        unsigned node;
+        bool own_disk_usable;   // UpToDate
+        bool peer_disk_usable;  // as the peer itself sees it
+        bool connected;
+        bool in_contact;
+        uint64_t session;
+        bool asynchronous;  // protocol A or B: it may still be on its way to the peer's disk
+    };
+    void completed(WriteId id, const Completion& completion);
+    void failed(WriteId id) { end(id); }
+    void node_died(unsigned node);
+    PendingRead* start_read(unsigned node, Sector sector, uint32_t size_sectors);
+    void finish_read(unsigned node, PendingRead* read, std::span<const uint8_t> data, bool ok);
+    void forget_reads(unsigned node);
+
+    // ---- replicas
+    // Data that are on the disk before the device is made; before found().
+    void prefill(unsigned node, Disk& disk, Sector sector, uint32_t size_sectors);
+    // This node's disk is declared to be the data.
+    void found(unsigned node);
+    std::vector<uint64_t> snapshot(unsigned node) const;
+    void power_lost(unsigned node, const std::vector<uint64_t>& before);
+    void promoted_alone(unsigned node);
+    // Both are Primary and have lost each other.
+    void parted();
+    void resync_started(unsigned source, unsigned target);
+    void in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous);
+    void final_check();
+    // The administrator gives up what this node has.
+    void discard_ordered(unsigned node) { discard_ordered_[node] = true; }
+    void primary_alone(unsigned node) { primary_alone_[node] = true; }
+    bool diverged() const { return primary_alone_[0] && primary_alone_[1]; }
+    bool has_exclusive_data(unsigned node) const { return exclusive_writes_[node] > 0; }
+    bool founded() const { return founded_; }
+
+    // Blocks (of 4 KiB) with a sector that differs between the disks, among all that were ever written.
+    std::vector<BitNr> differing_blocks() const;
+    bool under_way(uint64_t first_sector, uint64_t size_sectors) const;
+    uint64_t writes_completed() const { return writes_completed_; }
+    uint64_t reads_checked() const { return reads_checked_; }
+
+  private:
+    using Admissible = std::vector<WriteId>;
+    struct Branch {
+        std::unordered_map<uint64_t, Admissible> sectors;
+    };
+    struct Excuse {
+        bool in_transit = false;  // protocol A, B: may arrive as long as this session lasts
+        uint64_t session = 0;
+    };
+
+    static const Admissible& admissible(const Branch& branch, uint64_t sector);
+    bool admits(const Admissible& set, uint64_t tag) const;
+    bool has_under_way(const Admissible& set) const;
+    void narrow(Admissible& set, uint64_t tag) const;
+    void end(WriteId id);
+    uint64_t tag_on(unsigned node, uint64_t sector) const { return disks_[node]->word_at(Sector(sector)); }
+    std::string name(uint64_t tag) const;
+    std::string name(const Admissible& set) const;
+    void adopt_content(unsigned node, const char* when);
+
+    Verdict& verdict_;
+    std::array<const Disk*, 2> disks_;
+    std::vector<Write> writes_;
+    uint64_t sequence_ = 0;
+    std::array<std::shared_ptr<Branch>, 2> branch_;
+    std::array<std::unordered_map<uint64_t, Excuse>, 2> excuses_;
+    std::unordered_map<uint64_t, bool> touched_;  // sectors
+    std::vector<uint64_t> touched_order_;
+    std::array<std::vector<std::unique_ptr<PendingRead>>, 2> reads_;
+    std::array<bool, 2> discard_ordered_{};
+    std::array<bool, 2> primary_alone_{};
+    std::array<uint64_t, 2> exclusive_writes_{};
+    std::array<std::vector<WriteId>, 2> under_way_;
+    bool founded_ = false;
+    uint64_t writes_completed_ = 0;
+    uint64_t reads_checked_ = 0;
+};
+
+}  // namespace duplex::sim

@@ -1,0 +1,157 @@
+#include "sim/scenario.hpp"
+
+#include <fmt/format.h>
+
+namespace duplex::sim {
+
+namespace {
+
+constexpr uint64_t mib_sectors = (uint64_t{1} << 20) / sector_bytes;
+
+unsigned weight(Random& random, unsigned percent_of_runs) {
+    return random.chance(percent_of_runs) ? static_cast<unsigned>(random.between(1, 10)) : 0;
+}
+
+void draw_machines(Random& random, Scenario& s) {
+    s.skip_initial_sync = random.chance(40);
+    // A set of extents that does not fit into the activity log takes a large device; that one is never fully
+    // synced.
+    const bool large = s.skip_initial_sync && random.chance(40);
+    s.data_sectors =
+        (large ? random.between(300, 700) : random.between(8, 24)) * mib_sectors + random.below(64) * 8;
+    if (random.chance(20)) s.data_sectors += random.below(8);
+    for (const size_t side : {size_t{0}, size_t{1}}) {
+        s.external_meta[side] = random.chance(30);
+        DiskModel& disk = s.disks[side];
+        disk.volatile_cache = random.chance(85);
+        disk.delay_us_min = random.between(5, 100);
+        disk.delay_us_max = disk.delay_us_min + random.between(10, random.chance(20) ? 50'000 : 3'000);
+        disk.slow_percent = random.chance(20) ? 5 : 0;
+        disk.can_discard = random.chance(70);
+    }
+    s.network.latency_us_min = random.between(10, 500);
+    s.network.latency_us_max =
+        s.network.latency_us_min + random.between(10, random.chance(20) ? 10'000 : 1'000);
+    s.network.window_bytes =
+        random.chance(30) ? random.between(4 << 10, 64 << 10) : random.between(128 << 10, 1 << 20);
+    s.network.segment_bytes_max =
+        random.chance(20) ? random.between(16, 2000) : random.between(4 << 10, 128 << 10);
+    s.limits.buffer_arena_bytes = size_t{random.chance(20) ? 2u : 6u} << 20;
+    s.limits.peer_arena_bytes = size_t{random.chance(20) ? 2u : 6u} << 20;
+    s.limits.requests_max = random.chance(20) ? 16 : 256;
+    s.limits.peer_requests_max = 512;
+    s.limits.packets_max = 2048;
+}
+
+void draw_configuration(Random& random, Scenario& s) {
+    config::NetOptions& net = s.net;
+    net.protocol = random.chance(70)   ? config::Protocol::c
+                   : random.chance(50) ? config::Protocol::a
+                                       : config::Protocol::b;
+    net.allow_two_primaries = net.protocol == config::Protocol::c && random.chance(25);
+    net.timeout_ds = static_cast<uint32_t>(random.between(10, 60));
+    net.ping_int_s = static_cast<uint32_t>(random.between(1, 10));
+    net.connect_int_s = static_cast<uint32_t>(random.between(1, 5));
+    net.ping_timeout_ds = static_cast<uint32_t>(random.between(2, 10));
+    net.ko_count = static_cast<uint32_t>(random.between(1, 7));
+    net.max_epoch_size = random.chance(30) ? static_cast<uint32_t>(random.between(1, 20)) : 2048;
+    net.max_buffers = random.chance(30) ? static_cast<uint32_t>(random.between(32, 100)) : 2048;
+    net.use_rle = random.chance(70);
+    if (random.chance(20)) {
+        net.cram_hmac_alg = "sha1";
+        net.shared_secret = "secret";
+    }
+    if (random.chance(15)) net.data_integrity_alg = "crc32c";
+    if (random.chance(25)) net.csums_alg = "crc32c";
+
+    config::DiskOptions& disk = s.disk;
+    disk.resync_rate_kib = static_cast<uint32_t>(random.between(1000, 30'000));
+    disk.c_plan_ahead_ds = random.chance(30) ? 0 : 20;
+    disk.c_fill_target_sectors = random.chance(50) ? 100 : static_cast<uint32_t>(random.between(200, 5000));
+    disk.c_min_rate_kib = random.chance(50) ? 250 : 0;
+    disk.al_extents = 67;
+    disk.on_io_error = random.chance(70) ? config::OnIoError::detach : config::OnIoError::pass_on;
+    const bool cacheless = !s.disks[0].volatile_cache && !s.disks[1].volatile_cache;
+    if (cacheless && random.chance(50)) disk.disk_flushes = disk.md_flushes = false;
+    s.resource.on_no_data_accessible =
+        random.chance(80) ? config::OnNoData::io_error : config::OnNoData::suspend_io;
+}
+
+void draw_workload(Random& random, Scenario& s) {
+    WorkloadModel& w = s.workload;
+    w.depth = static_cast<unsigned>(random.chance(30) ? random.between(1, 2) : random.between(3, 32));
+    w.think_us_max = random.chance(50) ? random.between(1'000, 20'000) : random.between(20'000, 400'000);
+    w.sectors_max = static_cast<uint32_t>(random.chance(60) ? 16 : 256);
+    w.write_percent = static_cast<unsigned>(random.between(30, 95));
+    w.flush_percent = static_cast<unsigned>(random.below(8));
+    w.fua_percent = static_cast<unsigned>(random.below(8));
+    w.discard_percent = random.chance(30) ? static_cast<unsigned>(random.between(1, 8)) : 0;
+    w.zeroes_percent = random.chance(30) ? static_cast<unsigned>(random.between(1, 8)) : 0;
+    w.unaligned_percent = random.chance(50) ? 0 : static_cast<unsigned>(random.between(5, 60));
+    w.overlapping = random.chance(20);
+    w.conflicting = s.net.allow_two_primaries && random.chance(40);
+    const bool many = s.data_sectors > 200 * mib_sectors;
+    const uint64_t ranges = many ? random.between(4, 120) : random.between(1, 6);
+    for (uint64_t i = 0; i < ranges; ++i) {
+        const uint64_t size = 8 * random.between(1, many ? 16 : 64);
+        uint64_t first = random.below(s.data_sectors - size) / 8 * 8;
+        if (random.chance(20)) first = s.data_sectors - size;  // up to the last sector
+        // Across the border of two extents.
+        if (random.chance(20) && s.data_sectors > 2 * sectors_per_al_extent)
+            first = sectors_per_al_extent * random.between(1, s.data_sectors / sectors_per_al_extent - 1) -
+                    size / 2;
+        w.ranges.push_back({first, size});
+    }
+}
+
+void draw_faults(Random& random, Scenario& s) {
+    Weights& w = s.weights;
+    w.power_loss = weight(random, 60);
+    w.kill = weight(random, 30);
+    w.cut = weight(random, 50);
+    w.reset = weight(random, 40);
+    w.disk_error = weight(random, 15);
+    w.promote = weight(random, 70) + 1;
+    w.demote = weight(random, 50);
+    w.disconnect = weight(random, 30);
+    w.detach = weight(random, 20);
+    w.invalidate = s.data_sectors > 100 * mib_sectors ? 0 : weight(random, 15);
+    w.pause = weight(random, 15);
+    if (random.chance(5)) w = Weights{};
+    s.handlers.failing_percent = random.chance(10) ? 20 : 0;
+    s.forced_alone = !s.skip_initial_sync && random.chance(30);
+    s.wait_for_first_sync = random.chance(70);
+    s.promote_anything = random.chance(20);
+    s.both_machines_fail = random.chance(40);
+    s.chaos_us = random.between(2'000'000, 40'000'000);
+    s.pause_us_max = random.between(200'000, 4'000'000);
+    s.outage_us_max = random.between(500'000, 15'000'000);
+}
+
+}  // namespace
+
+Scenario Scenario::draw(Random& random) {
+    Scenario s;
+    draw_machines(random, s);
+    draw_configuration(random, s);
+    draw_workload(random, s);
+    draw_faults(random, s);
+    return s;
+}
+
+std::string Scenario::describe() const {
+    const char* const protocols[] = {"?", "A", "B", "C"};
+    return fmt::format(
+        "{} KiB, protocol {}{}{}, cache {}/{}, meta {}/{}, depth {}, {} ranges, weights: power {} kill {} "
+        "cut {} reset {} "
+        "disk {} promote {} demote {} disconnect {} detach {} invalidate {} pause {}{}{}",
+        data_sectors / 2, protocols[static_cast<int>(net.protocol)],
+        net.allow_two_primaries ? " two-primaries" : "", workload.conflicting ? " conflicting" : "",
+        disks[0].volatile_cache, disks[1].volatile_cache, external_meta[0] ? "external" : "internal",
+        external_meta[1] ? "external" : "internal", workload.depth, workload.ranges.size(),
+        weights.power_loss, weights.kill, weights.cut, weights.reset, weights.disk_error, weights.promote,
+        weights.demote, weights.disconnect, weights.detach, weights.invalidate, weights.pause,
+        promote_anything ? ", promotes anything" : "", both_machines_fail ? ", both fail" : "");
+}
+
+}  // namespace duplex::sim
