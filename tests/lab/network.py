@@ -17,7 +17,7 @@ class Switch:
     def __init__(self, detached=False):
         prefix = [] if detached else ["setpriv", "--pdeathsig", "KILL"]
         self._process = subprocess.Popen(prefix + ["unshare", "--net", "sleep", "infinity"], stdin=subprocess.DEVNULL,
-                                         start_new_session=True)
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.pid = self._process.pid
         await_until(lambda: _other_network(self.pid) and _command_name(self.pid) == "sleep", "the switch's namespace exists")
         self.run("ip link set lo up && ip link add br0 type bridge forward_delay 0 && ip link set br0 up")

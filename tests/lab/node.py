@@ -19,6 +19,8 @@ class Node(Machine):
     A detached node outlives the program that made it; others die with it. Start them from the main thread."""
 
     kind = "duplex"
+    needs_binaries = True
+    proc_command = "drbdadm proc"
 
     def __init__(self, name, address, state_directory, switch, disk, detached=False, binaries=BINARIES):
         super().__init__(name, address, state_directory, switch, disk)
@@ -36,6 +38,8 @@ class Node(Machine):
     def boot(self):
         if self.running:
             raise LabError(f"{self.name} is on already")
+        if self.needs_binaries and not os.path.exists(os.path.join(self.binaries, "duplexd")):
+            raise LabError(f"{self.binaries} has no duplexd: build first (scripts/setup)")
         self.disk.power_on()
         backing = self._open_disk()
         prefix = [] if self.detached else ["setpriv", "--pdeathsig", "KILL"]
@@ -131,12 +135,11 @@ class Node(Machine):
             return ""
 
     def log_text(self):
-        text = ""
-        for directory, _, names in sorted(os.walk(os.path.join(self.state, "var-log", "duplex"))):
-            for name in sorted(names):
-                with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
-                    text += file.read()
-        return text
+        try:
+            with open(os.path.join(self.state, "var-log", "syslog"), encoding="utf-8", errors="replace") as log:
+                return log.read()
+        except FileNotFoundError:
+            return ""
 
     def forget(self):
         """Removes what survives a power failure, except the disk."""

@@ -22,6 +22,8 @@ class KernelNode(Node):
     files. Its eth1 is bridged to the kernel's vec0; commands go over a second interface, so they work with the cable pulled."""
 
     kind = "kernel"
+    needs_binaries = False
+    proc_command = "cat /proc/drbd"
     modules = DRBD_MODULES
 
     def __init__(self, name, address, state_directory, switch, disk):
