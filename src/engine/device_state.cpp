@@ -91,12 +91,12 @@ void Device::immediate_effects(const State& o, const State& n) {
         n.peer == Role::primary)
         consider_resync = true;
     if (o.conn < ConnState::connected && n.conn >= ConnState::connected && disk) disk->al_suspended = false;
-    if (n.conn < ConnState::wf_report_params && o.conn >= ConnState::wf_report_params) peer.connection_lost();
     if (n.conn != o.conn) {
         bitmap_receiver_.reset();
         bitmap_sent_ = bitmap_received_ = false;
     }
     resync.state_changed(o.conn, n.conn);
+    if (n.conn < ConnState::wf_report_params && o.conn >= ConnState::wf_report_params) peer.connection_lost();
     if (o.role == Role::primary && n.role != Role::primary) {
         open_to_users_ = false;
         tell_watchers_primary();
