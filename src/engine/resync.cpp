@@ -234,7 +234,8 @@ void Resync::done_with(PeerRequest& request) {
 // -----------------------------------------------------------------------------------------
 
 bool Resync::complete() const {
-    return running_ && device_.bitmap.set_bits() <= failed_bits_;
+    // A block may have become clean by an application write while its resync is under way: first let that end.
+    return running_ && device_.bitmap.set_bits() <= failed_bits_ && outstanding_.empty();
 }
 
 void Resync::check_complete() {
