@@ -134,6 +134,11 @@ def test_discard_and_zeroes(start, device):
         assert after["writes"] == before["writes"]
         assert read(device, MIB, MIB) == bytes(MIB)
     assert server.counters()["write_zeroes"] >= 512 // 128 + 3 + 1
+    server.ask("zero 0")
+    write(device, MIB, b"x" * MIB)
+    run("blkdiscard", "-z", "-o", str(MIB), "-l", str(MIB), device)
+    assert read(device, MIB, MIB) == bytes(MIB)
+    server.ask("zero 1")
     server.ask("discard 0")
     write(device, MIB, b"x" * MIB)
     run("blkdiscard", device, check=False)  # the kernel calls a discard that was not done a success, the first time

@@ -264,6 +264,20 @@ def test_a_read_that_fails_after_its_simple_reply_began_ends_the_connection(star
     assert "failed after its first part had been sent" in server.log()
 
 
+def test_zeroes_are_written_where_the_volume_cannot_zero(start):
+    server = start(64 * MIB, arena_mib=4)
+    server.ask("zero 0")
+    client = connect(server)
+    client.pwrite(b"x" * MIB, 0)
+    client.pwrite(b"x" * MIB, 9 * MIB)
+    client.zero(9 * MIB + 512, 512)
+    assert client.pread(MIB, 0) == b"x" * 512 + bytes(MIB - 512)
+    assert client.pread(MIB, 9 * MIB) == bytes(1024) + b"x" * (MIB - 1024)
+    counters = server.counters()
+    assert (counters["write_zeroes"], counters["writes"], counters["out"]) == (0, 2 + 10, 0)
+    client.shutdown()
+
+
 # ---- clients that do wrong
 
 
@@ -361,6 +375,20 @@ def test_a_client_that_does_not_read_holds_only_its_share(start):
     other.shutdown()
     for _ in range(100):
         assert lazy.reply(MIB) == (0, bytes(MIB))
+
+
+def test_a_client_may_leave_while_it_waits_for_room(start):
+    server = start(requests=1)
+    server.ask("hold 1")
+    first, second = Raw(server), Raw(server)
+    first.request(3, 0, 0)
+    await_until(lambda: server.counters()["out"] == 1, "the only request is taken")
+    second.request(3, 0, 0)
+    await_until(lambda: server.counters()["no_room"] > 0, "the second client waits")
+    second.socket.close()
+    await_until(lambda: len(server.openers()) == 1, "it is gone")
+    server.ask("hold 0")
+    assert first.reply() == (0, b"")
 
 
 def test_so_many_clients_and_no_more(start):

@@ -128,7 +128,7 @@ void File::unmount(std::function<void()> done) {
 }
 
 void File::settle() {
-    if (!unmounting_ || calls_.used() > 0 || poll_.busy() || !unmounted_) return;
+    if (!unmounting_ || calls_.used() > 0 || room_awaited_ || poll_.busy() || !unmounted_) return;
     if (session_ != nullptr) fuse_session_destroy(std::exchange(session_, nullptr));
     std::exchange(unmounted_, nullptr)();
 }
@@ -306,7 +306,10 @@ bool File::start_piece(Call& call) {
     const auto bytes = static_cast<uint32_t>(std::min<uint64_t>(call.left_bytes, piece_max));
     engine::Request* request =
         volume_.take_request(call.op, Sector(call.position_bytes / sector_bytes), bytes, *this);
-    if (request == nullptr) return false;
+    if (request == nullptr) {
+        room_awaited_ = true;
+        return false;
+    }
     request->fua = false;
     request->may_unmap = call.may_unmap;
     request->user_data = &call;
@@ -351,6 +354,7 @@ void File::answer(Call& call, int error) {
 }
 
 void File::room() {
+    room_awaited_ = false;
     loop_.next_turn(go_on_soon_);
 }
 

@@ -85,6 +85,7 @@ class File final : public engine::User {
     Log log_;
     std::string path_;
     fuse_session* session_ = nullptr;
+    bool room_awaited_ = false;
     bool unmounting_ = false;
     bool connection_over_ = false;
     std::function<void()> unmounted_;

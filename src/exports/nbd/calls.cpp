@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "exports/nbd/connection.hpp"
+#include "exports/nbd/server.hpp"
 
 namespace duplex::exports::nbd {
 
@@ -32,12 +33,10 @@ engine::Op op_of(Command command) {
     ensure_failed("a command that makes a request", __FILE__, __LINE__);
 }
 
-bool has_data(Command command) {
-    return command == Command::read || command == Command::write;
-}
-
-uint32_t piece_bytes_max(Command command) {
-    return has_data(command) ? engine::request_bytes_max : engine::discard_request_bytes_max;
+// Do the call's requests have a buffer?
+bool has_data(const Call& call) {
+    return call.header.command == Command::read || call.header.command == Command::write ||
+           call.zeroes_by_writing;
 }
 
 }  // namespace
@@ -81,10 +80,12 @@ void Connection::begin(const RequestHeader& header) {
         return;
     }
     Call& call = *calls_.take();
+    call.owner = this;
     call.header = header;
     call.position_bytes = header.offset_bytes;
     call.left_bytes = header.length_bytes;
     call.error = 0;
+    call.zeroes_by_writing = false;
     call.has_begun_reply = false;
     if (const int error = check(header)) {
         complain(header, error);
@@ -111,17 +112,19 @@ void Connection::go_on() {
 // it. False: nothing free now.
 bool Connection::start_piece(Call& call) {
     const Command command = call.header.command;
-    const uint32_t bytes = std::min(call.left_bytes, piece_bytes_max(command));
-    if (has_data(command) && held_bytes_ > 0 && held_bytes_ + bytes > held_bytes_max) return false;
-    engine::Request* request =
-        volume_.take_request(op_of(command), Sector(call.position_bytes / sector_bytes), bytes, *this);
+    const uint32_t bytes_max = has_data(call) ? engine::request_bytes_max : engine::discard_request_bytes_max;
+    const uint32_t bytes = std::min(call.left_bytes, bytes_max);
+    if (has_data(call) && held_bytes_ > 0 && held_bytes_ + bytes > held_bytes_max) return false;
+    const engine::Op op = call.zeroes_by_writing ? engine::Op::write : op_of(command);
+    engine::Request* request = server_.take_request(op, Sector(call.position_bytes / sector_bytes), bytes);
     if (request == nullptr) return false;
-    if (has_data(command)) held_bytes_ += bytes;
+    if (has_data(call)) held_bytes_ += bytes;
     request->fua =
         (call.header.flags & command_flag_fua) && command != Command::read && command != Command::flush;
-    request->may_unmap = command == Command::write_zeroes && !(call.header.flags & command_flag_no_hole);
+    request->may_unmap = op == engine::Op::write_zeroes && !(call.header.flags & command_flag_no_hole);
     request->user_data = &call;
     call.request = request;
+    if (call.zeroes_by_writing) std::memset(request->data, 0, bytes);
     if (command != Command::write) submit(call);
     return true;
 }
@@ -132,11 +135,10 @@ void Connection::submit(Call& call) {
     volume_.submit(*call.request);
 }
 
-void Connection::completed(engine::Request& request) {
-    Call& call = *static_cast<Call*>(request.user_data);
-    ensure(call.request == &request && call.in_engine);
+void Connection::completed(Call& call) {
+    ensure(call.in_engine);
     call.in_engine = false;
-    call.error = request.error;
+    call.error = call.request->error;
     --in_engine_;
     if (phase_ != Phase::ending) {
         piece_done(call);
@@ -149,7 +151,13 @@ void Connection::completed(engine::Request& request) {
 
 void Connection::piece_done(Call& call) {
     const uint32_t bytes = call.request->size_bytes;
-    if (call.error != 0) {
+    if (call.error == EOPNOTSUPP && call.header.command == Command::write_zeroes && !call.zeroes_by_writing) {
+        // What the peer agreed to decides whether the engine can. Clients, who were told once that we do,
+        // need not know.
+        release_request(call);
+        call.zeroes_by_writing = true;
+        waiting_.push_back(call);
+    } else if (call.error != 0) {
         release_request(call);
         call.left_bytes -= bytes;
         if (&call == writing_) writing_ = nullptr;
@@ -191,7 +199,7 @@ void Connection::refuse(Call& call, int error) {
 
 void Connection::release_request(Call& call) {
     if (call.request == nullptr) return;
-    if (has_data(call.header.command)) held_bytes_ -= call.request->size_bytes;
+    if (has_data(call)) held_bytes_ -= call.request->size_bytes;
     volume_.release(*call.request);
     call.request = nullptr;
 }

@@ -29,16 +29,20 @@ namespace duplex::exports::nbd {
 
 class Server;
 
+class Connection;
+
 struct Call : ListNode<Call> {
     static constexpr size_t head_bytes_max = 160;
 
+    Connection* owner = nullptr;
     RequestHeader header;
     uint64_t position_bytes = 0;  // where the current or next piece begins, from the start of the device
     uint32_t left_bytes = 0;      // from there to the end of the call
     engine::Request* request = nullptr;
     int error = 0;
     bool in_engine = false;
-    bool has_begun_reply = false;  // a simple reply's header has left: no error can be told any more
+    bool zeroes_by_writing = false;  // write-zeroes, where the engine cannot: as writes of zeroes
+    bool has_begun_reply = false;    // a simple reply's header has left: no error can be told any more
 
     // The reply (or the part of one) that waits to be sent: head, then payload (in the request's buffer).
     uint8_t head[head_bytes_max];
@@ -47,7 +51,7 @@ struct Call : ListNode<Call> {
     bool is_last = false;
 };
 
-class Connection final : public engine::User, public NegotiationHost, public ListNode<Connection> {
+class Connection final : public NegotiationHost, public ListNode<Connection> {
   public:
     static constexpr size_t calls_max = 128;
     // Of buffers held by calls in flight or not yet sent; a single call may always go on.
@@ -65,9 +69,8 @@ class Connection final : public engine::User, public NegotiationHost, public Lis
     // No more requests are read; what was taken is finished and answered, then the connection ends.
     void finish();
 
-    // engine::User
-    void completed(engine::Request& request) override;
-    void room() override;
+    void completed(Call& call);
+    void room();
 
     // NegotiationHost
     bool has_name(std::string_view name) const override;

@@ -38,7 +38,7 @@ Server::Server(runtime::Loop& loop, engine::Volume& volume, std::string_view res
       log_(std::move(log)) {}
 
 Server::~Server() {
-    ensure(connections_.empty() && !accept_.busy());
+    ensure(connections_.empty() && !accept_.busy() && !room_awaited_);
     loop_.cancel(stopped_soon_);
     loop_.cancel(accept_later_);
 }
@@ -80,9 +80,27 @@ void Server::stop(std::function<void()> done) {
 }
 
 void Server::report_stopped() {
-    if (!connections_.empty() || accept_.busy() || !stopped_) return;
+    if (!connections_.empty() || accept_.busy() || room_awaited_ || !stopped_) return;
     listener_.close();
     std::exchange(stopped_, nullptr)();
+}
+
+engine::Request* Server::take_request(engine::Op op, Sector sector, uint32_t size_bytes) {
+    engine::Request* request = volume_.take_request(op, sector, size_bytes, *this);
+    if (request == nullptr) room_awaited_ = true;
+    return request;
+}
+
+void Server::completed(engine::Request& request) {
+    Call& call = *static_cast<Call*>(request.user_data);
+    ensure(call.request == &request);
+    call.owner->completed(call);
+}
+
+void Server::room() {
+    room_awaited_ = false;
+    for (Connection& connection : connections_) connection.room();
+    if (stopping_) loop_.next_turn(stopped_soon_);
 }
 
 bool Server::has_name(std::string_view name) const {

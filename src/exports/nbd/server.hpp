@@ -24,7 +24,9 @@ namespace duplex::exports::nbd {
 
 class Connection;
 
-class Server {
+// It is the volume's user for all its connections: the engine remembers who waits for room, and connections
+// come and go.
+class Server final : public engine::User {
   public:
     static constexpr size_t connections_max = 128;
 
@@ -41,12 +43,15 @@ class Server {
     // once. The socket's path is removed.
     void stop(std::function<void()> done);
 
-    size_t connection_count() const { return connections_.size(); }
+    // engine::User
+    void completed(engine::Request& request) override;
+    void room() override;
 
   private:
     friend class Connection;
 
     bool has_name(std::string_view name) const;
+    engine::Request* take_request(engine::Op op, Sector sector, uint32_t size_bytes);
     void accept_next();
     void accepted(int result);
     void gone(Connection&
@@ -63,6 +68,7 @@ class Server {
 
     std::string socket_path_;
     runtime::Fd listener_;
+    bool room_awaited_ = false;
     bool stopping_ = false;
     std::function<void()> stopped_;
     List<Connection, Connection> connections_;

@@ -24,8 +24,9 @@ FakeVolume::FakeVolume(runtime::Loop& loop, const FakeSettings& settings)
 }
 
 FakeVolume::~FakeVolume() {
-    ensure(requests_.used() == 0 && openers_.empty() && watchers_.empty());
+    ensure(requests_.used() == 0 && openers_.empty() && watchers_.empty() && waiting_.empty());
     loop_.cancel(finish_soon_);
+    loop_.cancel(room_soon_);
     munmap(memory_, memory_bytes_);
 }
 
@@ -85,6 +86,7 @@ int FakeVolume::refusal(const engine::Request& request) const {
     if (request.sector.value > size_sectors_ ||
         request.size_bytes / sector_bytes > size_sectors_ - request.sector.value)
         return EINVAL;
+    if (request.op == Op::write_zeroes && !can_zero_) return EOPNOTSUPP;
     return error_;
 }
 
@@ -147,6 +149,10 @@ void FakeVolume::release(engine::Request& released) {
     auto& request = static_cast<FakeRequest&>(released);
     if (request.data != nullptr) buffers_.give(request.data, request.size_bytes);
     requests_.give(&request);
+    if (!waiting_.empty()) loop_.next_turn(room_soon_);
+}
+
+void FakeVolume::tell_of_room() {
     for (engine::User* user : std::exchange(waiting_, {})) user->room();
 }
 

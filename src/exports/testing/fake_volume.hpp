@@ -44,6 +44,7 @@ class FakeVolume final : public engine::Volume {
     void set_primary(bool primary);
     void set_size(uint64_t size_sectors);
     void set_can_discard(bool can) { can_discard_ = can; }
+    void set_can_zero(bool can) { can_zero_ = can; }
     void set_error(int error_number) { error_ = error_number; }  // of every later request; 0: none
     void set_held(bool held);                                    // nothing completes while held
     const FakeCounters& counters() const { return counters_; }
@@ -74,6 +75,7 @@ class FakeVolume final : public engine::Volume {
     void finish(FakeRequest& request);
     void perform(FakeRequest& request);
     void finish_due();
+    void tell_of_room();
 
     runtime::Loop& loop_;
     const FakeSettings settings_;
@@ -83,6 +85,7 @@ class FakeVolume final : public engine::Volume {
     uint64_t size_sectors_;
     bool primary_ = false;
     bool can_discard_ = true;
+    bool can_zero_ = true;
     bool held_ = false;
     int error_ = 0;
     FakeCounters counters_;
@@ -93,6 +96,7 @@ class FakeVolume final : public engine::Volume {
     Pool<FakeRequest> requests_;
     List<FakeRequest, FakeRequest> due_;
     runtime::CallLater<&FakeVolume::finish_due> finish_soon_{*this};
+    runtime::CallLater<&FakeVolume::tell_of_room> room_soon_{*this};
 };
 
 }  // namespace duplex::exports

@@ -3,8 +3,8 @@
 //
 //   exports-test-server DIRECTORY MINOR SIZE_BYTES [key=value ...]
 //     keys: fuse (0|1), nbd (0|1), delay_ms, requests, arena_mib, seed, device
-//   commands: primary, secondary, size BYTES, discard 0|1, error NUMBER, hold 0|1, settled, check, openers,
-//   counters, stop
+//   commands: primary, secondary, size BYTES, discard 0|1, zero 0|1, error NUMBER, hold 0|1, settled, check,
+//   openers, counters, stop
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
@@ -155,6 +155,8 @@ class TestServer {
             volume_.set_size(value / sector_bytes);
         else if (word == "discard")
             volume_.set_can_discard(value != 0);
+        else if (word == "zero")
+            volume_.set_can_zero(value != 0);
         else if (word == "error")
             volume_.set_error(static_cast<int>(value));
         else if (word == "hold")
