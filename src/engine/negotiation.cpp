@@ -175,6 +175,9 @@ Task<> Device::receive_uuids(wire::Uuids packet) {
         State wanted = state();
         wanted.disk = wanted.pdsk = DiskState::up_to_date;
         change_state(wanted, ChangeKind::fact);
+        // The kernel is silent here; but a P_STATE of ours from before may still be under way, and would have the
+        // last word.
+        send_state(state());
     } else if (state_.disk < DiskState::negotiating && state_.conn >= ConnState::connected) {
         exposed_data_uuid = packet.current;
     }
