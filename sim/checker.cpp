@@ -134,7 +134,7 @@ void Checker::follow(Node& node) {
         if (both) oracle_.parted();
     }
     if (!oracle_.founded()) return;
-    if (open && !was_open && (now.conn < ConnState::connected || now.pdsk < DiskState::up_to_date) &&
+    if (open && !was_open && (now.conn < ConnState::connected || now.pdsk <= DiskState::failed) &&
         now.disk == DiskState::up_to_date)
         oracle_.promoted_alone(side);
     if (open && now.conn < ConnState::connected) oracle_.primary_alone(side);

@@ -9,9 +9,10 @@ namespace {
 
 constexpr uint64_t batch_us_max = 100;
 
+// Room for data_sectors at least; drbd.conf's "size" makes it exactly that on both nodes.
 uint64_t backing_sectors(const Scenario& scenario, bool external) {
     if (external) return scenario.data_sectors;
-    return scenario.data_sectors + meta::internal_bitmap_sectors(scenario.data_sectors) + 72 + 8;
+    return scenario.data_sectors + meta::internal_bitmap_sectors(scenario.data_sectors) + 160;
 }
 
 // Flexible meta data on a device of its own: 4 KiB superblock, activity log, bitmap, and at least 1 MiB.
@@ -46,16 +47,14 @@ Node::~Node() {
     if (running()) stop(false);
 }
 
-Status Node::start() {
+void Node::start() {
     ensure(!running());
-    if (Status applied = meta_data_.apply_al(); !applied) return applied;
     ++incarnation_;
     cable_.power_on(side_);
     resource_ = std::make_unique<engine::Resource>(engine::Ports{clock_, network_, host_}, "r0",
                                                    scenario_.resource, scenario_.limits);
     device_ = static_cast<const engine::Device*>(resource_->add_volume(0, 0));
     turn();
-    return Ok{};
 }
 
 void Node::stop(bool power) {
@@ -83,6 +82,7 @@ engine::AttachCommand Node::attach_command() const {
     command.meta_path = external_ ? "/dev/meta" : "/dev/data";
     command.meta_index = external_ ? -2 : -1;
     command.options = scenario_.disk;
+    command.options.size_sectors = scenario_.data_sectors;
     return command;
 }
 

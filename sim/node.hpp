@@ -34,8 +34,8 @@ class Node final : public Turn {
     engine::State state() const { return device_ ? device_->state() : engine::State{}; }
     uint64_t incarnation() const { return incarnation_; }
 
-    // The administrator's drbdmeta apply-al, then the process with a diskless volume.
-    Status start();
+    // The process, with a diskless volume.
+    void start();
     // Drops everything that is under way, then the process; power: also what the disks had not stored.
     void stop(bool power);
 

@@ -90,10 +90,7 @@ void Simulation::command(Node& node, const char* what, Send send, Then then) {
 void Simulation::start(Node& node) {
     say(fmt::format("{}: starts", node.name()));
     busy_[node.side()] = 0;
-    if (const Status started = node.start(); !started) {
-        verdict_.fail("node {}: cannot be started: {}", node.side(), started.error().text);
-        return;
-    }
+    node.start();
     attach(node, [this, &node](const Reply& reply) {
         if (!reply.ok() && scenario_.weights.disk_error == 0 && !reply.info.starts_with("interrupted"))
             verdict_.fail("node {}: attach after a start: {} {}", node.side(), reply.code, reply.info);
@@ -101,7 +98,12 @@ void Simulation::start(Node& node) {
     });
 }
 
+// As drbdadm does it.
 void Simulation::attach(Node& node, Then then) {
+    if (const Status applied = node.meta_data().apply_al(); !applied) {
+        verdict_.fail("node {}: {}", node.side(), applied.error().text);
+        return;
+    }
     command(
         node, "attach",
         [&node](engine::Resource& r, engine::Done done) {
@@ -178,10 +180,7 @@ bool Simulation::set_up() {
                                 static_cast<uint32_t>(random.between(1, range.size_sectors)));
     }
     for (auto& node : nodes_) {
-        if (const Status started = node->start(); !started) {
-            verdict_.fail("node {}: the first start: {}", node->side(), started.error().text);
-            return false;
-        }
+        node->start();
         attach(*node);
     }
     const auto attached = [this] {
