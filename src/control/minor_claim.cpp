@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <memory>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -23,13 +24,17 @@ std::string content_of(int fd) {
     return text;
 }
 
-// Locks of the open file, not of the process: a test for them (F_OFD_GETLK) takes none, so that who only
-// looks is never in the way of who claims.
-struct flock whole_file(short type) {
-    struct flock lock {};
-    lock.l_type = type;
-    lock.l_whence = SEEK_SET;
-    return lock;
+enum class Lock : uint8_t { taken, held_by_other, failed };
+
+// Exclusively, or not at all. Who only looks for an owner holds a shared lock for a moment, which must not be
+// taken for one: if a shared lock can be had, there is no owner, and the next try may succeed.
+Lock lock_exclusively(int fd) {
+    for (;;) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return Lock::taken;
+        if (errno != EWOULDBLOCK && errno != EINTR) return Lock::failed;
+        if (flock(fd, LOCK_SH | LOCK_NB) == 0) continue;
+        if (errno == EWOULDBLOCK) return Lock::held_by_other;
+    }
 }
 
 // Between our open and our lock the former owner may have removed the file: then the lock is on nothing.
@@ -48,15 +53,12 @@ Result<MinorClaim> MinorClaim::take(const RunDir& run_dir, unsigned minor, std::
         const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0) return error("cannot open {}: {}", path, std::strerror(errno));
         MinorClaim claim(path, fd, minor);
-        struct flock lock = whole_file(F_WRLCK);
-        if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+        if (const Lock lock = lock_exclusively(fd); lock != Lock::taken) {
             const int reason = errno;
             const std::string owner = content_of(fd);
             claim.path_.clear();
-            if (reason != EAGAIN && reason != EACCES)
-                return error("cannot lock {}: {}", path, std::strerror(reason));
-            return error("minor {} belongs to resource {}", minor,
-                         owner.empty() ? "of another process" : owner);
+            if (lock == Lock::failed) return error("cannot lock {}: {}", path, std::strerror(reason));
+            return error("minor {} belongs to resource {}", minor, owner);
         }
         if (!is_still_at(fd, path)) {
             claim.path_.clear();
@@ -98,8 +100,7 @@ void MinorClaim::give_up() {
 std::optional<std::string> resource_of_minor(const RunDir& run_dir, unsigned minor) {
     const int fd = open(run_dir.minor(minor).c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return std::nullopt;
-    struct flock lock = whole_file(F_RDLCK);
-    const bool held = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     std::string resource = held ? content_of(fd) : std::string();
     close(fd);
     if (resource.empty()) return std::nullopt;

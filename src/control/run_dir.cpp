@@ -60,9 +60,11 @@ Status RunDir::make() const {
 
 Result<std::string> RunDir::socket(std::string_view resource) const {
     std::string path = fmt::format("{}/{}{}", path_, file_name_of(resource), socket_suffix);
-    if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-        return error("the name of resource {} is too long: {} would have more than {} characters", resource,
-                     path, sizeof(sockaddr_un::sun_path) - 1);
+    // ".new" is appended while it is made.
+    constexpr size_t length_max = sizeof(sockaddr_un::sun_path) - 1 - std::string_view(".new").size();
+    if (path.size() > length_max) {
+        return error("the name of resource {} is too long: {} has more than {} characters", resource, path,
+                     length_max);
     }
     return path;
 }

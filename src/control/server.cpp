@@ -86,22 +86,22 @@ Result<std::unique_ptr<Server>> Server::listen(const std::string& path, Service&
 }
 
 Status Server::open() {
-    if (path_.size() >= sizeof(sockaddr_un::sun_path)) return error("socket path {} is too long", path_);
+    if (path_.size() + 4 >= sizeof(sockaddr_un::sun_path)) return error("socket path {} is too long", path_);
     const DirectoryLock lock(path_);
     if (is_alive(path_)) return error("a process already listens on {}", path_);
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return error("cannot create a socket: {}", std::strerror(errno));
-    if (unlink(path_.c_str()) != 0 && errno != ENOENT) {
-        close(fd);
-        return error("cannot remove {}: {}", path_, std::strerror(errno));
-    }
-    const sockaddr_un address = address_of(path_);
+    // It gets its name once it listens: nobody finds it in between and takes its process for dead.
+    const std::string fresh = path_ + ".new";
+    const sockaddr_un address = address_of(fresh);
+    unlink(fresh.c_str());
     const mode_t mask = umask(0177);
     const int bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
     umask(mask);
-    if (bound != 0 || ::listen(fd, 16) != 0) {
+    if (bound != 0 || ::listen(fd, 16) != 0 || rename(fresh.c_str(), path_.c_str()) != 0) {
         const int reason = errno;
         close(fd);
+        unlink(fresh.c_str());
         return error("cannot listen on {}: {}", path_, std::strerror(reason));
     }
     listener_ = fd;

@@ -1,0 +1,87 @@
+// duplexd RESOURCE [--ready-fd=N]: the process of one resource. drbdsetup new-resource starts it, or systemd.
+#include <charconv>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <systemd/sd-daemon.h>
+
+#include "duplexd/process.hpp"
+#include "duplexd/self.hpp"
+#include "exports/fuse/loop_helper.hpp"
+#include "runtime/log.hpp"
+
+namespace {
+
+using namespace duplex;
+
+constexpr int exit_usage = 20;
+
+struct Arguments {
+    std::string resource;
+    int ready_fd = -1;  // written to and closed once tools can connect, or with the reason why they cannot
+};
+
+Result<Arguments> parse(int argc, char** argv) {
+    Arguments arguments;
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        constexpr std::string_view ready = "--ready-fd=";
+        if (word.starts_with(ready)) {
+            const std::string_view digits = word.substr(ready.size());
+            const auto [end, failed] =
+                std::from_chars(digits.data(), digits.data() + digits.size(), arguments.ready_fd);
+            if (failed != std::errc() || end != digits.data() + digits.size() || arguments.ready_fd < 0) {
+                return error("--ready-fd: '{}' is no file descriptor", digits);
+            }
+        } else if (word.starts_with('-')) {
+            return error("unrecognized option '{}'", word);
+        } else if (!arguments.resource.empty()) {
+            return error("excess argument '{}'", word);
+        } else {
+            arguments.resource = word;
+        }
+    }
+    if (arguments.resource.empty()) return error("no resource given");
+    return arguments;
+}
+
+void report(int ready_fd, std::string_view text) {
+    if (ready_fd < 0) return;
+    // Whoever waits may have gone; then nobody needs to know.
+    [[maybe_unused]] const ssize_t written = write(ready_fd, text.data(), text.size());
+    close(ready_fd);
+}
+
+Result<std::unique_ptr<duplexd::Process>> start(const std::string& resource) {
+    Result<duplexd::Settings> settings = duplexd::load_settings();
+    if (!settings) return settings.error();
+    return duplexd::Process::start(resource, *settings, control::RunDir::of_node());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (exports::fuse::is_loop_helper(argc, argv)) return exports::fuse::loop_helper_main(argc, argv);
+    const Result<Arguments> arguments = parse(argc, argv);
+    if (!arguments) {
+        fmt::print(stderr, "duplexd: {}\nUSAGE: duplexd RESOURCE [--ready-fd=N]\n", arguments.error().text);
+        return exit_usage;
+    }
+    runtime::open_log("duplexd");
+    duplexd::protect_self();
+    Result<std::unique_ptr<duplexd::Process>> process = start(arguments->resource);
+    if (!process) {
+        runtime::log_format(engine::LogLevel::error, "drbd {}: {}", arguments->resource,
+                            process.error().text);
+        report(arguments->ready_fd, process.error().text);
+        return 1;
+    }
+    report(arguments->ready_fd, "ready");
+    sd_notify(0, "READY=1");
+    (*process)->run();
+    sd_notify(0, "STOPPING=1");
+    return 0;
+}
