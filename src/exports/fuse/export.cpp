@@ -15,11 +15,12 @@ namespace duplex::exports::fuse {
 namespace {
 
 // Memory that is short must not be found by writing back pages to the device that this very thread serves.
-void avoid_waiting_for_ourselves(const Log& log) {
+void avoid_waiting_for_ourselves(unsigned minor, const Log& log) {
     if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0) return;
-    log(engine::LogLevel::warning,
-        fmt::format("PR_SET_IO_FLUSHER: {}: under memory pressure the device could wait for itself",
-                    strerrordesc_np(errno)));
+    log(engine::LogLevel::info,
+        fmt::format(
+            "block drbd{}: PR_SET_IO_FLUSHER: {}: under memory pressure the device could wait for itself",
+            minor, strerrordesc_np(errno)));
 }
 
 }  // namespace
@@ -35,7 +36,7 @@ Status Export::start(const std::string& mount_path, const std::string& device_pa
     if (Status made = make_directory_of(mount_path); !made) return made;
     if (Status mounted = file_.mount(mount_path); !mounted) return mounted;
     started_ = true;
-    avoid_waiting_for_ourselves(log_);
+    avoid_waiting_for_ourselves(volume_.minor(), log_);
     volume_.add_watcher(*this);
     return device_.start(mount_path, device_path);
 }

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <string>
 #include <string_view>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -79,6 +80,20 @@ Status may_replace(const std::string& path) {
     return Ok{};
 }
 
+// Held while a node is put in place or taken away: the helper of a process that was killed must not remove
+// the node that its successor's helper has just put there.
+class NodeLock {
+  public:
+    explicit NodeLock(const std::string& path)
+        : directory_(open(path.substr(0, path.rfind('/') + 1).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+        while (directory_ && flock(directory_.get(), LOCK_EX) != 0 && errno == EINTR) {
+        }
+    }
+
+  private:
+    Fd directory_;
+};
+
 class Helper {
   public:
     Helper(std::string file, std::string device) : file_(std::move(file)), device_(std::move(device)) {}
@@ -95,6 +110,7 @@ class Helper {
     Status resize();
     Status set_writable(bool writable);
     void detach();
+    void remove_node();
     void reply(std::string_view text);
     void reply(const Status& status);
     void log(std::string_view text) { reply(fmt::format("log {}", text)); }
@@ -184,6 +200,7 @@ Result<bool> Helper::attach_number(int control, int backing) {
         if (error_number == EBUSY) return false;
         return error("LOOP_CONFIGURE of loop{} on {}: {}", number_, file_, strerrordesc_np(error_number));
     }
+    const NodeLock lock(device_);
     const int read_only = 1;
     if (ioctl(loop.get(), BLKROSET, &read_only) != 0 || rename(node.c_str(), device_.c_str()) != 0) {
         const Error failure = error("{} (loop{}): {}", device_, number_, strerrordesc_np(errno));
@@ -265,12 +282,17 @@ Status Helper::set_writable(bool writable) {
 }
 
 void Helper::detach() {
+    remove_node();
+    watch_.close();
+    loop_.close();  // frees it, with the last of its users
+}
+
+void Helper::remove_node() {
+    const NodeLock lock(device_);
     struct stat found {};
     if (lstat(device_.c_str(), &found) == 0 && S_ISBLK(found.st_mode) &&
         found.st_rdev == makedev(loop_major, number_) && unlink(device_.c_str()) != 0)
         log(fmt::format("unlink {}: {}", device_, strerrordesc_np(errno)));
-    watch_.close();
-    loop_.close();  // frees it, with the last of its users
 }
 
 // ---- who uses it
