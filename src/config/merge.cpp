@@ -114,7 +114,7 @@ void merge_host(const Config& config, Resource& resource, Host& host, ResyncAfte
         if (const Volume* general = find_volume(resource.volumes, volume.number)) {
             inherit(volume.disk_options, general->disk_options);
         }
-        if (!resource.ignored()) {
+        if (!resource.ignored() && resync_after == ResyncAfter::by_minor) {
             check_resync_after(config, resource, volume.disk_options, resync_after, dangling, report);
             if (!report.valid()) return;
         }

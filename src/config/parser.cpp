@@ -109,8 +109,7 @@ void Parser::parse_config() {
             }
             parse_global();
         } else if (token.is_keyword("common")) {
-            claim("resource section", "common", token.line);
-            parse_common();
+            parse_common(token.line);
         } else if (token.is_keyword("resource")) {
             parse_resource();
         } else if (token.is_keyword("skip")) {
@@ -251,7 +250,7 @@ void Parser::parse_running_resource(std::string_view text, std::string_view disp
 }
 
 ParseResult Parser::finish() {
-    if (!failed_ && !running_) resolve_stacked();
+    if (report_.valid() && !running_) resolve_stacked();
     return {std::move(config_), std::move(report_)};
 }
 

@@ -35,8 +35,9 @@ void sort_volumes(Volumes& volumes) {
 
 }  // namespace
 
-void Parser::parse_common() {
+void Parser::parse_common(int line) {
     expect('{');
+    claim("resource section", "common", line);
     Sections sections;
     Resource ignored;  // statements about devices are read and mean nothing here
     ignored.name = "common";
@@ -55,8 +56,8 @@ void Parser::parse_resource() {
     resource->name = name.text;
     resource->absolute_file = absolute_file_;
     resource->file = file_;
-    resource->line = name.line;
     expect('{');
+    resource->line = last_line_;
     parse_resource_body(*resource, *resource, false);
     check_volumes_match(*resource);
     if (!failed_) config_.resources.push_back(std::move(resource));
@@ -91,6 +92,9 @@ void Parser::parse_resource_body(Sections& sections, Resource& resource, bool co
         if (token.text == "protocol") {
             claim("protocol statement", resource.name + ": protocol", token.line);
             const Option* protocol = find_option(OptionGroup::net, "protocol");
+            Token value = next();
+            if (value.kind != TokenKind::string) return fail_not_string("TK_STRING", value);
+            put_back(std::move(value));
             sections.net.push_back({"protocol", parse_option_value(protocol)});
         } else if (token.text == "on") {
             parse_on(resource, token.line);
@@ -122,7 +126,7 @@ void Parser::parse_resource_body(Sections& sections, Resource& resource, bool co
         }
         if (common && !resource.hosts.empty()) {
             return fail(fmt::format("{}:{}: in the common section, there are no host sections allowed.",
-                                    file_, last_line_));
+                                    file_, section_start_));
         }
     }
     sort_volumes(resource.volumes);

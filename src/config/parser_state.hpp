@@ -70,7 +70,7 @@ class Parser {
         Volumes* volumes;
         const Host* host;  // nullptr at resource level
     };
-    void parse_common();
+    void parse_common(int line);
     void parse_resource();
     void parse_resource_body(Sections& sections, Resource& resource, bool common);
     bool parse_section(const Token& word, Sections& sections, const std::string& label);
@@ -82,14 +82,14 @@ class Parser {
     void parse_stacked_body(Host& host, const std::string& label);
     bool parse_implicit_volume(const Token& word, const Body& body);
     void parse_volume(const Body& body);
-    void parse_device(Volume& volume, const Token& statement, const Host* host);
+    void parse_device(Volume& volume, const Token& statement);
     void parse_disk(Volume& volume);
     void parse_meta_disk(Volume& volume, bool flexible);
     void parse_proxy_host(Host& host);
     Address parse_address(const Token& statement);
     void claim_address(const Address& address, const Host& host);
     void claim_device(const Volume& volume, const Host& host, int line);
-    Volume* implicit_volume(const Body& body, int line);
+    Volume& implicit_volume(const Body& body, int line);
     void finish_host(Resource& resource, Host& host);
     void inherit_volumes(const Resource& resource, Host& host);
     void check_host_complete(const Resource& resource, const Host& host);

@@ -18,29 +18,42 @@ bool all_digits(std::string_view text) {
 
 }  // namespace
 
-Volume* Parser::implicit_volume(const Body& body, int line) {
+// The volume that statements outside any volume section are about.
+Volume& Parser::implicit_volume(const Body& body, int line) {
     const bool explicit_there =
         std::ranges::any_of(*body.volumes, [](const Volume& v) { return !v.implicit; });
     if (explicit_there) {
         invalid_at(line, "mixing explicit and implicit volumes is not allowed");
     }
-    if (Volume* volume = find_volume(*body.volumes, 0)) return volume;
+    if (Volume* volume = find_volume(*body.volumes, 0)) return *volume;
     Volume& volume = body.volumes->emplace_back();
     volume.implicit = true;
-    return &volume;
+    return volume;
 }
 
 // device, disk, meta-disk outside any volume section; false if the word is none of them.
 bool Parser::parse_implicit_volume(const Token& word, const Body& body) {
+    Volume read;
     if (word.text == "device") {
+        parse_device(read, word);
         claim("device statement", body.label + ":device", word.line);
-        parse_device(*implicit_volume(body, word.line), word, body.host);
+        Volume& volume = implicit_volume(body, word.line);
+        volume.minor = read.minor;
+        volume.device = read.device;
+        if (body.host != nullptr && read.minor) claim_device(volume, *body.host, word.line);
     } else if (word.text == "disk") {
+        parse_disk(read);
         claim("disk statement", body.label + ":disk", word.line);
-        parse_disk(*implicit_volume(body, word.line));
+        Volume& volume = implicit_volume(body, word.line);
+        if (!read.disk.empty()) volume.disk = read.disk;
+        volume.disk_options.insert(volume.disk_options.end(), read.disk_options.begin(),
+                                   read.disk_options.end());
     } else if (word.text == "meta-disk" || word.text == "flexible-meta-disk") {
+        parse_meta_disk(read, word.text == "flexible-meta-disk");
         claim("meta-disk statement", body.label + ":meta-disk", word.line);
-        parse_meta_disk(*implicit_volume(body, word.line), word.text == "flexible-meta-disk");
+        Volume& volume = implicit_volume(body, word.line);
+        volume.meta_disk = read.meta_disk;
+        volume.meta_index = read.meta_index;
     } else {
         return false;
     }
@@ -63,7 +76,8 @@ void Parser::parse_volume(const Body& body) {
     expect('{');
     for (Token token = next(); !token.is('}') && !failed_; token = next()) {
         if (token.is_keyword("device")) {
-            parse_device(volume, token, body.host);
+            parse_device(volume, token);
+            if (body.host != nullptr && volume.minor) claim_device(volume, *body.host, token.line);
         } else if (stacked) {
             fail_expected("TK_DEVICE", token, Form::numbered);
         } else if (token.is_keyword("disk")) {
@@ -79,12 +93,17 @@ void Parser::parse_volume(const Body& body) {
 }
 
 // The forms and their errors: cli 4.4.
-void Parser::parse_device(Volume& volume, const Token& statement, const Host* host) {
+void Parser::parse_device(Volume& volume, const Token& statement) {
     std::string name;
     std::string minor_text;
     Token token = next();
     if (token.kind == TokenKind::string) {
         name = token.text;
+        if (name.starts_with(device_directory)) name.erase(0, device_directory.size());
+        if (!name.starts_with("drbd")) {
+            invalid_at(statement.line,
+                       "device name must start with /dev/drbd\n\t(/dev/ is optional, but drbd is required)");
+        }
         token = next();
     } else if (!token.is_keyword("minor")) {
         return fail_not_string("TK_STRING", token);
@@ -97,14 +116,8 @@ void Parser::parse_device(Volume& volume, const Token& statement, const Host* ho
     }
     if (failed_) return;
 
-    if (!name.empty() && name.starts_with(device_directory)) name.erase(0, device_directory.size());
-    const bool named = !name.empty();
     const bool drbd = name.starts_with("drbd");
     const std::string suffix = drbd ? name.substr(4) : std::string();
-    if (named && !drbd) {
-        invalid_at(statement.line,
-                   "device name must start with /dev/drbd\n\t(/dev/ is optional, but drbd is required)");
-    }
     const bool given = !minor_text.empty();
     if (!given && all_digits(suffix)) minor_text = suffix;
     int64_t minor = 0;
@@ -133,11 +146,12 @@ void Parser::parse_device(Volume& volume, const Token& statement, const Host* ho
                    "\tmind the '_'! (/dev/ is optional, but drbd_ is required)");
     }
     volume.minor = static_cast<uint32_t>(minor);
-    volume.device = named ? fmt::format("{}{}", device_directory, name) : std::string();
-    if (host != nullptr && report_.valid()) claim_device(volume, *host, statement.line);
+    volume.device = name.empty() ? std::string() : fmt::format("{}{}", device_directory, name);
 }
 
 void Parser::claim_device(const Volume& volume, const Host& host, int line) {
+    // After an error the minor may be none that anybody wrote.
+    if (!report_.valid()) return;
     for (const std::string& name : host.names) {
         claim("device-minor", fmt::format("device-minor:{}:{}", name, volume.minor.value_or(0)), line);
         if (!volume.device.empty()) claim("device", fmt::format("device:{}:{}", name, volume.device), line);
@@ -184,7 +198,7 @@ Address Parser::parse_address(const Token& statement) {
         address.family = "ipv6";
         expect('[');
         token = next();
-        if (token.kind != TokenKind::ipv6) fail_expected("IPV6", token, Form::numbered);
+        if (token.kind != TokenKind::ipv6) fail_expected("TK_IPADDR6", token, Form::numbered);
         address.ip = token.text;
         expect(']');
     } else {

@@ -4,6 +4,8 @@ A run that differs on purpose is listed in conf/known-differences.json; it fails
 import importlib.util
 import json
 import os
+import pty
+import subprocess
 
 import pytest
 
@@ -52,3 +54,55 @@ def test_running_objects_are_registered(tmp_path):
     assert links == ['drbd-minor-0.conf', 'drbd-minor-1.conf', 'drbd-resource-r0.conf']
     assert all(os.readlink(run_dir / link).endswith('/exec-up.conf') for link in links)
     assert os.stat(run_dir).st_mode & 0o777 == 0o700
+
+
+def call_on_terminal(args, environment, typed=b'', typed_after=b''):
+    """Runs drbdadm on a pseudo terminal, types when a text has appeared; its status and output."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(['drbdadm', *args], executable=DRBDADM, stdin=slave, stdout=slave,
+                               stderr=subprocess.DEVNULL, env=environment)
+    os.close(slave)
+    output = b''
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not data:
+            break
+        output += data
+        if typed and typed_after in output:
+            os.write(master, typed)
+            typed = b''
+    os.close(master)
+    return process.wait(timeout=60), output.decode()
+
+
+@pytest.mark.parametrize('seconds, typed, banner', [(1, b'', False), (3600, b'yes\n', True), (3600, b'\x03' * 3, True)])
+def test_waiting_can_be_ended(tmp_path, seconds, typed, banner):
+    """wait-con-int ends when all connections are there, or when somebody says so (cli 16)."""
+    setup = tmp_path / 'drbdsetup'
+    setup.write_text('#!/bin/sh\nexec sleep %d\n' % seconds)
+    setup.chmod(0o755)
+    environment = {'PATH': '%s:/usr/bin:/bin' % tmp_path, '__DRBD_NODE__': 'alpha'}
+    status, output = call_on_terminal(['-c', os.path.join(HERE, 'conf/minimal.conf'), 'wait-con-int'], environment,
+                                      typed, b"enter 'yes'")
+    assert status == 0
+    assert ("startup script waits for the peer" in output) == banner
+
+
+@pytest.mark.parametrize('there, kept', [('00000000000000AB', True), ('0000000000000000', False)])
+def test_meta_data_keep_their_identity(tmp_path, there, kept):
+    """create-md stores a random identity where there was none (meta data 15.5)."""
+    log = tmp_path / 'calls'
+    meta = tmp_path / 'drbdmeta'
+    meta.write_text('#!/bin/sh\necho "$5 $6" >>%s\n[ $5 != read-dev-uuid ] || echo %s\n' % (log, there))
+    meta.chmod(0o755)
+    environment = {'PATH': '%s:/usr/bin:/bin' % tmp_path, '__DRBD_NODE__': 'alpha'}
+    subprocess.run(['drbdadm', '-c', os.path.join(HERE, 'conf/minimal.conf'), 'create-md', 'r0'], executable=DRBDADM,
+                   env=environment, check=True, stderr=subprocess.DEVNULL)
+    calls = [line.split() for line in log.read_text().splitlines()]
+    assert [call[0] for call in calls] == ['read-dev-uuid', 'create-md', 'write-dev-uuid']
+    written = calls[2][1]
+    assert len(written) == 16 and int(written, 16) != 0
+    assert (written == there) == kept

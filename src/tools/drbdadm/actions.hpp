@@ -7,10 +7,13 @@ class Session;
 struct Target;
 
 // setup_actions.cpp: calls of drbdsetup and drbdmeta
-int setup_volume(Session& session, const Target& target);   // drbdsetup COMMAND MINOR
+int setup_volume(Session& session, const Target& target);  // drbdsetup COMMAND MINOR
+int create_meta_data(Session& session, const Target& target);
 int meta_volume(Session& session, const Target& target);    // drbdmeta ... COMMAND
 int setup_or_meta(Session& session, const Target& target);  // the first, if it cannot the second (cli 11.3)
 int outdate(Session& session, const Target& target);
+int apply_activity_log(Session& session, const Target& target);  // what attach begins with
+int attach_disk(Session& session, const Target& target);         // what attach ends with
 int attach(Session& session, const Target& target);
 int disk_options(Session& session, const Target& target);
 int connect(Session& session, const Target& target);

@@ -61,7 +61,7 @@ constexpr std::array commands{
     shown("dstate", Scope::volume, setup_or_meta),
     shown("dump", Scope::optional, dump, ToolOptions::none, false, address),
     shown("dump-xml", Scope::optional, dump_xml, ToolOptions::none, false, address),
-    shown("create-md", Scope::volume, meta_volume, ToolOptions::any),
+    shown("create-md", Scope::volume, create_meta_data, ToolOptions::any),
     shown("show-gi", Scope::volume, setup_or_meta),
     shown("get-gi", Scope::volume, setup_or_meta),
     shown("dump-md", Scope::volume, meta_volume),

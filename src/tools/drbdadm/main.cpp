@@ -140,7 +140,10 @@ int run_on(Session& session, const Target& target) {
     const Command& command = *session.line.command;
     if (!address_is_local(session, *target.resource) && !is_dump(session)) return config::exit_invalid;
     if (command.scope == Scope::together) {
-        session.targets.push_back(target);
+        const bool known = std::ranges::any_of(session.targets, [&](const Target& each) {
+            return each.resource == target.resource && each.volume == target.volume;
+        });
+        if (!known) session.targets.push_back(target);
         return 0;
     }
     return command.scope == Scope::volume ? run_on_volumes(session, target) : command.run(session, target);

@@ -1,7 +1,10 @@
 // Commands that are calls of drbdsetup and drbdmeta (cli 11).
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <random>
 #include <thread>
 
 #include <fmt/format.h>
@@ -79,6 +82,29 @@ int meta_volume(Session& session, const Target& target) {
     return session.run(std::move(words), TimeLimit::long_time, *target.resource);
 }
 
+// The meta data has a random identity, which it keeps when it is made anew (meta data 15.5).
+int create_meta_data(Session& session, const Target& target) {
+    std::string text;
+    ToolCall read;
+    read.words = session.meta_words(*target.volume, "read-dev-uuid");
+    read.limit = TimeLimit::long_time;
+    read.drop_stderr = true;
+    read.always = true;
+    read.stdout_text = &text;
+    if (!session.dry_run()) session.runner.run(read);
+
+    const int status = meta_volume(session, target);
+    if (status != 0 || session.dry_run()) return status;
+    uint64_t identity = std::strtoull(text.c_str(), nullptr, 16);
+    if (identity == 0) {
+        std::random_device source;
+        identity = uint64_t{source()} << 32 | source();
+    }
+    std::vector<std::string> write = session.meta_words(*target.volume, "write-dev-uuid");
+    write.push_back(fmt::format("{:016X}", identity));
+    return session.run(std::move(write), TimeLimit::long_time, *target.resource);
+}
+
 int setup_or_meta(Session& session, const Target& target) {
     ToolCall call;
     std::string errors;
@@ -106,11 +132,18 @@ int outdate(Session& session, const Target& target) {
     return status == setup_peer_not_outdated && meta_status != 0 ? status : meta_status;
 }
 
+int apply_activity_log(Session& session, const Target& target) {
+    return session.run(session.meta_words(*target.volume, "apply-al"), TimeLimit::long_time,
+                       *target.resource);
+}
+
 int attach(Session& session, const Target& target) {
+    const int status = apply_activity_log(session, target);
+    return status != 0 ? status : attach_disk(session, target);
+}
+
+int attach_disk(Session& session, const Target& target) {
     const Volume& volume = *target.volume;
-    const int status =
-        session.run(session.meta_words(volume, "apply-al"), TimeLimit::long_time, *target.resource);
-    if (status != 0) return status;
     Words words{session.line.drbdsetup, "attach",         minor_of(volume), volume.disk,
                 volume.meta_device(),   volume.meta_index};
     add_options(words, volume.disk_options);

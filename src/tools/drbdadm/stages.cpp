@@ -59,6 +59,7 @@ class StageRunner {
     std::vector<Step> steps_;
     bool progress_;
     std::set<const config::Resource*> given_up_;
+    const config::Volume* unusable_ = nullptr;  // whose activity log could not be applied last
 };
 
 int execute(Session& session, const Step& step) {
@@ -74,8 +75,10 @@ int execute(Session& session, const Step& step) {
             return del_minor(session, target, step.minor);
         case Action::new_minor:
             return new_minor(session, target);
+        case Action::apply_al:
+            return apply_activity_log(session, target);
         case Action::attach:
-            return attach(session, target);
+            return attach_disk(session, target);
         case Action::resize:
             return resize(session, target);
         case Action::disk_options:
@@ -92,6 +95,7 @@ int execute(Session& session, const Step& step) {
 
 bool StageRunner::run_step(const Step& step) {
     const std::string_view name = action_name(step.action);
+    if (step.volume != nullptr && step.volume == unusable_) return false;
     if (given_up_.contains(step.resource)) {
         if (!progress_) {
             fmt::print(stderr, "{}: {} {}: skipped due to earlier error\n", session_.line.program, name,
@@ -102,6 +106,7 @@ bool StageRunner::run_step(const Step& step) {
     const int status = execute(session_, step);
     if (status == 0) return true;
     print(fmt::format(":failed({}:{})", name, status));
+    if (step.action == Action::apply_al) unusable_ = step.volume;
     if (creates_objects(step.stage)) given_up_.insert(step.resource);
     return false;
 }

@@ -77,6 +77,7 @@ void AdjustPlanner::running_volume(Volume& wanted, const Volume& running) {
         running.meta_disk == wanted.meta_disk && same_option(running, wanted, "max-bio-bvecs");
     if (running.disk.empty() || !same_disk) {
         if (!running.disk.empty()) add(Stage::prerequisites, Action::detach, nullptr, *wanted.minor);
+        add(Stage::disk, Action::apply_al, &wanted);
         return add(Stage::disk, Action::attach, &wanted);
     }
     if (!same_option(running, wanted, "size")) add(Stage::disk, Action::resize, &wanted);
@@ -92,13 +93,18 @@ void AdjustPlanner::volume(Volume& wanted) {
     if (running != nullptr && running->minor == wanted.minor) return running_volume(wanted, *running);
     if (running != nullptr) stop_volume(*running);
     add(Stage::disk_prerequisites, Action::new_minor, &wanted);
+    add(Stage::disk, Action::apply_al, &wanted);
     add(Stage::disk, Action::attach, &wanted);
 }
 
 void AdjustPlanner::connection() {
     const bool connected =
         running_ != nullptr && running_->me != nullptr && running_->peer != nullptr && running_->me->address;
-    if (!connected) return add(Stage::net, Action::connect);
+    if (!connected) {
+        if (running_ != nullptr)
+            differs(config::compare_options(OptionGroup::net, running_->net, configured_.net));
+        return add(Stage::net, Action::connect);
+    }
     // Without knowing the peer nothing can be said about the connection that is there.
     if (peer_address_ == nullptr) return;
     const config::Address& local = running_->me->address;
@@ -150,6 +156,8 @@ std::string_view action_name(Action action) {
             return "del-minor";
         case Action::new_minor:
             return "new-minor";
+        case Action::apply_al:
+            return "apply-al";
         case Action::attach:
             return "attach";
         case Action::resize:
@@ -178,6 +186,7 @@ std::vector<Step> plan_up(Resource& resource, Volume* only) {
     for (Volume& volume : resource.me->volumes) {
         if (only != nullptr && only != &volume) continue;
         steps.push_back({Stage::prerequisites, Action::new_minor, &resource, &volume, 0, {}, {}});
+        steps.push_back({Stage::disk, Action::apply_al, &resource, &volume, 0, {}, {}});
         steps.push_back({Stage::disk, Action::attach, &resource, &volume, 0, {}, {}});
     }
     steps.push_back({Stage::net, Action::connect, &resource, nullptr, 0, {}, {}});

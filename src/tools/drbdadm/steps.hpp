@@ -17,6 +17,7 @@ enum class Action : uint8_t {
     detach,
     del_minor,
     new_minor,
+    apply_al,
     attach,
     resize,
     disk_options,

@@ -68,7 +68,8 @@ std::string running(std::string_view volumes, std::string_view net = "net { time
 
 TEST(Adjust, NothingRunning) {
     EXPECT_THAT(steps_for("# nothing"),
-                ElementsAre("new-resource", "new-minor 0", "new-minor 1", "attach 0", "attach 1", "connect"));
+                ElementsAre("new-resource", "new-minor 0", "new-minor 1", "apply-al 0", "attach 0",
+                            "apply-al 1", "attach 1", "connect"));
 }
 
 TEST(Adjust, NothingToDo) {
@@ -85,11 +86,12 @@ TEST(Adjust, EverySuperfluousVolumeGoes) {
 TEST(Adjust, AnotherMinorAnotherDiskNoDisk) {
     const std::string other_minor = "volume 0 { device minor 5; disk \"/dev/sdb1\"; meta-disk internal; } ";
     EXPECT_THAT(steps_for(running(other_minor + std::string(volume_1))),
-                ElementsAre("detach 5", "del-minor 5", "new-minor 0", "attach 0"));
+                ElementsAre("detach 5", "del-minor 5", "new-minor 0", "apply-al 0", "attach 0"));
     const std::string other_disk = "volume 0 { device minor 0; disk \"/dev/sdz\"; meta-disk internal; } ";
-    EXPECT_THAT(steps_for(running(other_disk + std::string(volume_1))), ElementsAre("detach 0", "attach 0"));
+    EXPECT_THAT(steps_for(running(other_disk + std::string(volume_1))),
+                ElementsAre("detach 0", "apply-al 0", "attach 0"));
     const std::string no_disk = "volume 0 { device minor 0; } ";
-    EXPECT_THAT(steps_for(running(no_disk + std::string(volume_1))), ElementsAre("attach 0"));
+    EXPECT_THAT(steps_for(running(no_disk + std::string(volume_1))), ElementsAre("apply-al 0", "attach 0"));
 }
 
 TEST(Adjust, SizeIsResizedOtherOptionsAreSet) {

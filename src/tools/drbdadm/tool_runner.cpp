@@ -157,10 +157,10 @@ std::string ToolRunner::find_program(const std::string& name) const {
 }
 
 void ToolRunner::show(const ToolCall& call) const {
+    if (settings_.dry_run == 0 && settings_.verbose == 0) return;
     if (!settings_.shell_variable.empty() && !call.resource.empty()) {
         fmt::print("{}={}\n", settings_.shell_variable, config::shell_escaped(call.resource));
     }
-    if (settings_.dry_run == 0 && settings_.verbose == 0) return;
     std::string text;
     for (const std::string& word : call.words) {
         if (!text.empty()) text += ' ';
