@@ -73,6 +73,7 @@ uint64_t Bitmap::change(BitNr first, BitNr last, bool set) {
         mark_page_dirty(i / meta::words_per_bitmap_page);
     }
     set_bits_ = set ? set_bits_ + changed : set_bits_ - changed;
+    if (!set && changed > 0) cleared_ = true;
     return changed;
 }
 

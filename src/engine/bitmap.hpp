@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/units.hpp"
@@ -53,6 +54,8 @@ class Bitmap {
     void mark_page_clean(uint64_t page);
     uint64_t dirty_pages() const { return dirty_pages_; }
     std::optional<uint64_t> next_dirty_page(uint64_t from) const;
+    // Were bits cleared since the last call? The data that cleared them must be stable before a page says so.
+    bool take_cleared() { return std::exchange(cleared_, false); }
 
   private:
     uint64_t change(BitNr first, BitNr last, bool set);
@@ -63,6 +66,7 @@ class Bitmap {
     uint64_t bits_ = 0;
     uint64_t set_bits_ = 0;
     uint64_t dirty_pages_ = 0;
+    bool cleared_ = false;
 };
 
 }  // namespace duplex::engine

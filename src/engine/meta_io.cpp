@@ -188,6 +188,12 @@ Task<int> MetaIo::write_pages(Bitmap& bitmap, uint64_t first, uint64_t count) {
         const meta::BitmapPage page(pages_.data() + i * meta::bitmap_page_bytes, meta::bitmap_page_bytes);
         meta::store_bitmap_page(bitmap.words(), first + i, bitmap.bits(), page);
     }
+    // What a resync has cleared may not be in sync after a power failure, unless the block is stable first.
+    if (md_flushes_ && bitmap.take_cleared()) {
+        Task<int> data_flushed = flush(executor_, data_disk_);
+        const int failed = co_await data_flushed;
+        if (failed) co_return failed;
+    }
     AwaitedIo write(executor_, meta_disk_);
     write.kind = IoKind::write;
     write.sector = layout_.bitmap_page(first);

@@ -1,10 +1,11 @@
 // Reading and writing the meta data of an attached disk: superblock, activity log, bitmap. The durability
 // order of meta data 12.2 is kept here and nowhere else:
 //
-//   superblock, AL block   flush before (everything completed earlier on the device is stable) + FUA, one at
-//   a time bitmap pages           plain writes; the flush of the next superblock or AL write makes them
-//   stable AL transaction         dirty bitmap pages of the extents that leave the set, then flush, then the
-//   block (R2)
+//   superblock, AL block   flush before (everything completed earlier is stable) + FUA, one at a time
+//   bitmap pages           plain writes, after a flush of the data if bits were cleared; the flush of the
+//                          next superblock or AL write makes them stable
+//   AL transaction         dirty bitmap pages of the extents that leave the set, then flush, then the block
+//                          (R2)
 //
 // All functions return 0 or an errno value; a failure of any of them is for the caller to treat as the loss
 // of the disk (meta data 12.6).

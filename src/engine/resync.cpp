@@ -58,6 +58,11 @@ Task<> Resync::start(bool target) {
     const StateChangeResult result = device_.change_state(wanted, ChangeKind::wish);
     if (!wire::is_success(result)) co_return;
     if (target) {
+        // The source forgets a block when it is acknowledged: this bitmap, with what came from the source's,
+        // must remember it until it is stable here.
+        Task<int> bitmap_written = device_.write_bitmap();
+        const int bitmap_error = co_await bitmap_written;
+        if (bitmap_error || !is_resync(device_.state().conn)) co_return;
         // I14: the superblock no longer calls this disk consistent before the first block is overwritten.
         Task<int> written = device_.write_superblock();
         const int error = co_await written;
@@ -234,7 +239,8 @@ void Resync::done_with(PeerRequest& request) {
 // -----------------------------------------------------------------------------------------
 
 bool Resync::complete() const {
-    // A block may have become clean by an application write while its resync is under way: first let that end.
+    // A block may have become clean by an application write while its resync is under way: first let that
+    // end.
     return running_ && device_.bitmap.set_bits() <= failed_bits_ && outstanding_.empty();
 }
 
