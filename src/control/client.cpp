@@ -89,12 +89,14 @@ Status Client::subscribe() {
 }
 
 Result<std::optional<Event>> Client::next_event() {
-    Result<std::optional<std::string>> line = next_line(no_timeout);
+    const Result<std::optional<std::string>> line = next_line(no_timeout);
     if (!line) return line.error();
-    if (!*line) return std::optional<Event>();
+    Result<std::optional<Event>> next = std::optional<Event>();
+    if (!*line) return next;
     Result<Event> event = decode_event(**line);
     if (!event) return event.error();
-    return std::optional<Event>(std::move(*event));
+    next->emplace(std::move(*event));
+    return next;
 }
 
 Client::Progress Client::read_some() {
