@@ -108,6 +108,7 @@ int AppIo::refuse(const AppRequest& request) const {
     if (request.sector.value > device_.size_sectors() ||
         sectors > device_.size_sectors() - request.sector.value)
         return is_write ? ENOSPC : EINVAL;
+    if (device_.disk && !device_.disk->takes(request.sector, request.size_bytes)) return EINVAL;
     // The peer must be able to do the same (wire protocol 5.3, 7.2); the client writes zeroes instead.
     const Connection& connection = core_.connection;
     if (!connection.established()) return 0;

@@ -30,6 +30,11 @@ struct LocalDisk {
     std::string meta_path;
     int meta_index = -1;
     config::DiskOptions options;
+    // A range that the disk can take: some take whole 4 KiB blocks only.
+    bool takes(Sector sector, uint64_t size_bytes) const {
+        const uint64_t block = data.limits().logical_block_bytes;
+        return sector.value * sector_bytes % block == 0 && size_bytes % block == 0;
+    }
     uint64_t usable_sectors = 0;  // for data; what P_SIZES announces
     MetaIo meta_io;
     ActivityLog al;

@@ -156,6 +156,13 @@ Started PeerIo::start_write(PeerRequest& write) {
         end_write(write);
         return Started::yes;
     }
+    if (!device_.disk->takes(write.sector, write.size_bytes)) {
+        // Its disk has smaller blocks than ours. Ours stays in use; only this range is not in sync.
+        device_.set_out_of_sync(write.sector, write.size_bytes);
+        send_ack(wire::Command::neg_ack, write);
+        end_write(write);
+        return Started::yes;
+    }
     if ((write.dp_flags & wire::dp_flag::send_receive_ack) && !write.receive_acked) {
         write.receive_acked = true;
         send_ack(wire::Command::recv_ack, write);
