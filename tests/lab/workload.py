@@ -64,6 +64,10 @@ class Workload:
 
         await_until(reached, lambda: f"{count} writes on {self.machine.name}; had {self.writes - goal + count}", limit_s)
 
+    def reading(self):
+        """Whether more may still be heard of the writer."""
+        return self._reader.is_alive()
+
     def stop(self, limit_s=60.0):
         """Lets the writes under way finish. Any failed write is an error here."""
         self.machine.run(f"kill -TERM {self._pid}")
