@@ -138,6 +138,9 @@ void Checker::follow(Node& node) {
         now.disk == DiskState::up_to_date)
         oracle_.promoted_alone(side);
     if (open && now.conn < ConnState::connected) oracle_.primary_alone(side);
+    // After an I/O error with pass_on the disk's data count for nothing any more.
+    if (was.disk == DiskState::up_to_date && now.disk == DiskState::inconsistent && !is_target(now.conn))
+        oracle_.discard_ordered(side);
     if (is_target(now.conn) && !is_target(was.conn)) {
         ++resyncs_;
         oracle_.resync_started(1 - side, side);

@@ -93,6 +93,7 @@ void Disk::complete(Operations::iterator operation) {
     linked_.remove(io);
     scheduler_.note(static_cast<uint64_t>(io.kind) << 56 ^ io.sector.value << 16 ^ io.size_bytes);
     const int error = carry_out(io, writes_before);
+    if (observer) observer(io, error);
     io.completed(error);
     turn_.turn();
 }

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <span>
@@ -55,6 +56,9 @@ class Disk final : public engine::Disk {
         bool writes = true;
     };
     Broken broken;
+
+    // Told of every operation that has ended.
+    std::function<void(const engine::DiskIo&, int error)> observer;
 
     // ---- for the administrator's tools and the checkers: at once, without errors
     void read_now(Sector sector, std::span<uint8_t> bytes) const { visible_.read(sector, bytes); }

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,12 @@ class Journal {
     void add(std::string_view who, std::string_view line);
     void print(std::FILE* out) const;
     bool verbose = false;  // each line at once, too
+    // Everything that is done to this sector is told.
+    std::optional<uint64_t> traced_sector;
+    bool traces(uint64_t first_sector, uint64_t size_sectors) const {
+        return traced_sector && *traced_sector >= first_sector &&
+               *traced_sector - first_sector < size_sectors;
+    }
 
   private:
     static constexpr size_t lines_max = 400;

@@ -34,6 +34,7 @@ struct Arguments {
     bool verbose = false;
     bool until_failure = false;
     unsigned jobs = 1;
+    std::optional<uint64_t> traced_sector;
 };
 
 Simulation* running = nullptr;
@@ -52,6 +53,7 @@ extern "C" void show_journal(int signal) {
 int run_one(const Arguments& arguments) {
     Simulation simulation(arguments.first);
     simulation.journal().verbose = arguments.verbose;
+    simulation.journal().traced_sector = arguments.traced_sector;
     running = &simulation;
     std::signal(SIGABRT, show_journal);
     const bool passed = simulation.run();
@@ -232,6 +234,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
         } else if (name == "--seed" && value) {
             arguments.single = true;
             arguments.first = *value;
+        } else if (name == "--trace" && value) {
+            arguments.traced_sector = *value;
         } else if (name == "--from" && value) {
             arguments.first = *value;
         } else if (name == "--jobs" && value && *value > 0) {
@@ -250,7 +254,7 @@ int main(int argc, char** argv) {
     const std::optional<Arguments> arguments = parse(argc, argv);
     if (!arguments) {
         fmt::print(stderr,
-                   "usage: duplex-sim --seed N [--verbose]\n"
+                   "usage: duplex-sim --seed N [--verbose] [--trace SECTOR]\n"
                    "       duplex-sim --seeds COUNT|A..B [--from N] [--jobs J] [--until-failure]\n");
         return 2;
     }

@@ -22,7 +22,8 @@ uint64_t word_of(uint64_t tag, uint64_t sector, uint64_t i) {
 
 }  // namespace
 
-Oracle::Oracle(Verdict& verdict, std::array<const Disk*, 2> disks) : verdict_(verdict), disks_(disks) {
+Oracle::Oracle(Verdict& verdict, Journal& journal, std::array<const Disk*, 2> disks)
+    : verdict_(verdict), journal_(journal), disks_(disks) {
     writes_.emplace_back().ended = ++sequence_;
     branch_[0] = branch_[1] = std::make_shared<Branch>();
 }
@@ -61,13 +62,14 @@ std::string Oracle::name(uint64_t tag) const {
                        w.ended ? "ended" : "under way");
 }
 
+std::string Oracle::describe(WriteId id) const {
+    if (id == 0) return "the blank device";
+    return writes_[id].tag == 0 ? fmt::format("zeroes of write {}", id) : name(writes_[id].tag);
+}
+
 std::string Oracle::name(const Admissible& set) const {
     std::string text;
-    for (const WriteId id : set)
-        text += fmt::format("{}{}", text.empty() ? "" : ", ",
-                            id == 0                ? "the blank device"
-                            : writes_[id].tag == 0 ? fmt::format("zeroes of write {}", id)
-                                                   : name(writes_[id].tag));
+    for (const WriteId id : set) text += (text.empty() ? "" : ", ") + describe(id);
     return text;
 }
 
@@ -101,6 +103,8 @@ WriteId Oracle::issue(unsigned node, engine::Op op, Sector sector, uint32_t size
     const uint64_t tag = op == engine::Op::write ? tag_magic | uint64_t{id} << 8 | node : 0;
     writes_.push_back({tag, node, sector, size_sectors, ++sequence_, 0, in_contact, session});
     under_way_[node].push_back(id);
+    if (journal_.traces(sector.value, size_sectors))
+        journal_.add("trace", fmt::format("issued: {}", describe(id)));
     Branch& branch = *branch_[node];
     for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s) {
         if (touched_.emplace(s, true).second) touched_order_.push_back(s);
@@ -121,6 +125,8 @@ WriteId Oracle::issue(unsigned node, engine::Op op, Sector sector, uint32_t size
 void Oracle::end(WriteId id) {
     Write& w = writes_[id];
     if (w.ended != 0) return;
+    if (journal_.traces(w.sector.value, w.size_sectors))
+        journal_.add("trace", fmt::format("ended: {}", describe(id)));
     w.ended = ++sequence_;
     std::erase(under_way_[w.node], id);
 }
@@ -191,6 +197,8 @@ void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8
         const uint64_t sector = read->sector.value + i;
         const uint64_t tag = check_sector(node, sector, data.subspan(i * sector_bytes, sector_bytes));
         auto found = branch_[node]->sectors.find(sector);
+        if (journal_.traces(sector, 1))
+            journal_.add("trace", fmt::format("read on node {}: {}", node, name(tag)));
         if (!admits(read->admissible[i], tag) && !admits(admissible(*branch_[node], sector), tag))
             verdict_.fail("node {}: a read of sector {} returned {}, admissible: {}", node, sector, name(tag),
                           name(read->admissible[i]));

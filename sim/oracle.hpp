@@ -22,6 +22,7 @@
 
 #include "engine/request.hpp"
 #include "sim/disk.hpp"
+#include "sim/host.hpp"
 #include "sim/verdict.hpp"
 
 namespace duplex::sim {
@@ -47,7 +48,7 @@ struct PendingRead {
 
 class Oracle {
   public:
-    Oracle(Verdict& verdict, std::array<const Disk*, 2> disks);
+    Oracle(Verdict& verdict, Journal& journal, std::array<const Disk*, 2> disks);
 
     // ---- data: the content of a sector of a write
     static void fill(uint64_t tag, uint64_t sector, std::span<uint8_t> sector_bytes);
@@ -118,10 +119,12 @@ class Oracle {
     void end(WriteId id);
     uint64_t tag_on(unsigned node, uint64_t sector) const { return disks_[node]->word_at(Sector(sector)); }
     std::string name(uint64_t tag) const;
+    std::string describe(WriteId id) const;
     std::string name(const Admissible& set) const;
     void adopt_content(unsigned node, const char* when);
 
     Verdict& verdict_;
+    Journal& journal_;
     std::array<const Disk*, 2> disks_;
     std::vector<Write> writes_;
     uint64_t sequence_ = 0;

@@ -35,7 +35,7 @@ void draw_machines(Random& random, Scenario& s) {
     s.network.window_bytes =
         random.chance(30) ? random.between(4 << 10, 64 << 10) : random.between(128 << 10, 1 << 20);
     s.network.segment_bytes_max =
-        random.chance(20) ? random.between(16, 2000) : random.between(4 << 10, 128 << 10);
+        random.chance(20) ? random.between(700, 3000) : random.between(4 << 10, 128 << 10);
     s.limits.buffer_arena_bytes = size_t{random.chance(20) ? 2u : 6u} << 20;
     s.limits.peer_arena_bytes = size_t{random.chance(20) ? 2u : 6u} << 20;
     s.limits.requests_max = random.chance(20) ? 16 : 256;
@@ -118,7 +118,7 @@ void draw_faults(Random& random, Scenario& s) {
     w.invalidate = s.data_sectors > 100 * mib_sectors ? 0 : weight(random, 15);
     w.pause = weight(random, 15);
     if (random.chance(5)) w = Weights{};
-    s.handlers.failing_percent = random.chance(10) ? 20 : 0;
+    s.failing_handlers_percent = random.chance(10) ? 20 : 0;
     s.forced_alone = !s.skip_initial_sync && random.chance(30);
     s.wait_for_first_sync = random.chance(70);
     s.promote_anything = random.chance(20);

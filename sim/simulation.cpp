@@ -26,8 +26,17 @@ Simulation::Simulation(uint64_t seed)
                                     [this](Node& n) { checker_.after_run(n); }),
              std::make_unique<Node>(scheduler_, journal_, cable_, scenario_, 1,
                                     [this](Node& n) { checker_.after_run(n); })},
-      oracle_(verdict_, {&nodes_[0]->data_disk(), &nodes_[1]->data_disk()}),
+      oracle_(verdict_, journal_, {&nodes_[0]->data_disk(), &nodes_[1]->data_disk()}),
       checker_(scheduler_, verdict_, scenario_, oracle_) {
+    for (auto& node : nodes_)
+        node->data_disk().observer = [this, &node](const engine::DiskIo& io, int error) {
+            if (journal_.traces(io.sector.value, io.size_bytes / sector_bytes))
+                journal_.add(
+                    node->name(),
+                    fmt::format("trace: disk operation {}, {}s +{}, error {}, now {:#x}",
+                                static_cast<int>(io.kind), io.sector.value, io.size_bytes / sector_bytes,
+                                error, node->data_disk().word_at(Sector(*journal_.traced_sector))));
+        };
     checker_.watch({nodes_[0].get(), nodes_[1].get()});
     for (const unsigned side : {0u, 1u})
         workloads_[side] = std::make_unique<Workload>(scheduler_, verdict_, journal_, scenario_.workload,
@@ -239,6 +248,7 @@ bool Simulation::first_primary() {
 // -----------------------------------------------------------------------------------------------------
 
 void Simulation::chaos() {
+    for (auto& node : nodes_) node->host().model().failing_percent = scenario_.failing_handlers_percent;
     const uint64_t end_us = scheduler_.now_us() + scenario_.chaos_us;
     while (scheduler_.now_us() < end_us && !verdict_.failed()) {
         run_for(1 + scheduler_.random.below(scenario_.pause_us_max));
