@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from lab import conf
 from lab.machine import pattern
 from lab.workload import Workload
 
@@ -98,12 +99,13 @@ def test_resync_survives_interruption(pair):
     secondary.await_connection("StandAlone")
     for index in range(32):
         primary.write(index * MIB, pattern(index, MIB))
-    for machine in (primary, secondary):
-        machine.drbdadm("disk-options --resync-rate=4M --c-plan-ahead=0 r0") if False else None
+    pair.configure(conf.fast(pair.left, pair.right, rate="8M"))
+    for machine in pair.machines:
+        machine.drbdadm("adjust r0")
     pair.allow(r"PingAck did not arrive in time", r"sock was shut down by peer|sock_recvmsg returned|short read|conn\(")
-    secondary.drbdadm("connect r0")
-    if primary.status().cs == "StandAlone":
-        primary.drbdadm("connect r0")
+    for machine in pair.machines:
+        if machine.status().cs == "StandAlone":
+            machine.drbdadm("connect r0")
     primary.await_status("resync under way", lambda s: s.cs == "SyncSource" and 0 < s.oos < 32 * 1024)
     secondary.unplug()
     primary.await_connection("WFConnection")

@@ -16,13 +16,13 @@ resource r0 {{
 """
 
 
-def fast(left, right, net="", disk="", secret="my-secret", protocol="C"):
+def fast(left, right, net="", disk="", secret="my-secret", protocol="C", rate="400M"):
     """Short network timeouts and a resync that is not throttled, so that scenarios take seconds."""
     return f"""global {{ usage-count no; }}
 resource r0 {{
   net {{ protocol {protocol}; cram-hmac-alg sha1; shared-secret "{secret}";
         timeout 20; connect-int 3; ping-int 3; ping-timeout 10; {net} }}
-  disk {{ resync-rate 400M; c-plan-ahead 0; c-min-rate 0; {disk} }}
+  disk {{ resync-rate {rate}; c-plan-ahead 0; c-min-rate 0; {disk} }}
   on {left.name} {{ device /dev/drbd0; disk /dev/sdb1; address {left.address}:7788; meta-disk internal; }}
   on {right.name} {{ device /dev/drbd0; disk /dev/sdb1; address {right.address}:7788; meta-disk internal; }}
 }}

@@ -19,7 +19,7 @@ class Node(Machine):
     A detached node outlives the program that made it; others die with it. Start them from the main thread."""
 
     kind = "duplex"
-    needs_binaries = True
+    needs_binaries = True  # else nothing of Duplex is meant to run on it
     proc_command = "drbdadm proc"
 
     def __init__(self, name, address, state_directory, switch, disk, detached=False, binaries=BINARIES):

@@ -19,6 +19,10 @@ from lab.process import LabError, await_until
 from lab.uml import KernelNode
 
 
+class BareNode(Node):
+    needs_binaries = False
+
+
 @pytest.fixture
 def directory():
     path = tempfile.mkdtemp(prefix="duplex-lab.", dir="/var/tmp")
@@ -33,7 +37,7 @@ def switch():
     switch.close()
 
 
-@pytest.mark.parametrize("kind", [Node, KernelNode])
+@pytest.mark.parametrize("kind", [BareNode, KernelNode])
 def test_volatile_disk_loses_what_was_not_flushed(directory, switch, kind):
     machine = kind("proxmox-105", "10.0.7.105", directory, switch, VolatileDisk(directory + "/disk", 64 << 20))
     try:
@@ -52,7 +56,7 @@ def test_volatile_disk_loses_what_was_not_flushed(directory, switch, kind):
 
 
 def test_power_failure_and_return(directory, switch):
-    machine = Node("proxmox-105", "10.0.7.105", directory, switch, Disk(directory + "/disk", 64 << 20))
+    machine = BareNode("proxmox-105", "10.0.7.105", directory, switch, Disk(directory + "/disk", 64 << 20))
     try:
         machine.boot()
         machine.write_file("/etc/drbd.conf", "kept\n")
@@ -83,7 +87,7 @@ def test_comparison_sees_one_sector(directory):
 
 def test_nothing_left_when_the_driver_is_killed(directory):
     program = (f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(os.path.abspath(__file__)))!r})\n"
-               "from lab.network import Switch; from lab.node import Node; from lab.disk import VolatileDisk\n"
+               "from lab.network import Switch; from lab.node import Node; from lab.disk import VolatileDisk; Node.needs_binaries = False\n"
                f"s = Switch(); n = Node('proxmox-105', '10.0.7.105', {directory!r}, s, VolatileDisk({directory!r} + '/disk', 1 << 26))\n"
                "n.boot(); n.start('exec sleep 1234'); print('up', n.holder, s.pid, flush=True); sys.stdin.read()\n")
     driver = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

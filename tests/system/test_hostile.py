@@ -290,9 +290,13 @@ def test_truncated_write(target, peer, cut):
     target.await_log(r"drbd", mark)
 
 
+class Stranger(Node):
+    needs_binaries = False
+
+
 def test_unexpected_address(target, scene):
     """The right bytes and the right secret from another address are not even answered."""
-    stranger = Node("stranger", "10.0.7.99", scene.directory, scene.switch, Disk(os.path.join(scene.directory, "stranger.img"), 1 << 20))
+    stranger = Stranger("stranger", "10.0.7.99", scene.directory, scene.switch, Disk(os.path.join(scene.directory, "stranger.img"), 1 << 20))
     stranger.boot()
     try:
         mark = target.log_mark()
