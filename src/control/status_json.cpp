@@ -136,6 +136,7 @@ void visit_volume(Volume& volume, Visitor&& visit) {
     visit("volume", volume.volume);
     visit("minor", volume.minor);
     visit("al_suspended", volume.al_suspended);
+    visit("degraded", volume.degraded);
     visit("size_sectors", volume.size_sectors);
     visit("out_of_sync_bits", volume.out_of_sync_bits);
     visit("epochs", volume.epochs);

@@ -136,6 +136,8 @@ Task<Reply> Device::take_disk_over() {
     disk->crashed_primary =
         (flags & meta::flag::crashed_primary) ||
         ((flags & meta::flag::primary_ind) && !(state_.role == Role::primary && core_.susp_nod));
+    disk->degraded = (flags & meta::flag::primary_ind) && !(flags & meta::flag::connected_ind) &&
+                     state_.conn < ConnState::connected;
     user_size_sectors_ = disk->options.size_sectors;
     const bool set_all =
         (flags & meta::flag::full_sync) || (disk->crashed_primary && (flags & meta::flag::al_disabled));

@@ -233,6 +233,7 @@ VolumeStatus Device::status() const {
     s.sync = resync.progress();
     if (!disk) return s;
     s.al_suspended = disk->al_suspended;
+    s.degraded = disk->degraded;
     s.write_ordering = disk->options.disk_flushes ? WriteOrdering::flush : WriteOrdering::drain;
     s.counters.al_writes = disk->meta_io.al_writes();
     s.counters.bitmap_writes = disk->meta_io.bitmap_writes();

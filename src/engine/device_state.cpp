@@ -90,7 +90,10 @@ void Device::immediate_effects(const State& o, const State& n) {
     if (o.disk == DiskState::inconsistent && o.pdsk == DiskState::inconsistent && o.peer == Role::secondary &&
         n.peer == Role::primary)
         consider_resync = true;
-    if (o.conn < ConnState::connected && n.conn >= ConnState::connected && disk) disk->al_suspended = false;
+    if (o.conn < ConnState::connected && n.conn >= ConnState::connected && disk) {
+        disk->al_suspended = false;
+        disk->degraded = false;
+    }
     if (n.conn != o.conn) {
         bitmap_receiver_.reset();
         bitmap_sent_ = bitmap_received_ = false;
@@ -155,7 +158,10 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
         Task<> set = full_sync_requested(n);
         co_await set;
     }
-    if (o.disk != DiskState::failed && n.disk == DiskState::failed) core_.tasks.add(disk_failed());  // D17
+    // D17; D18 for a negotiation that ended with the connection
+    if ((o.disk != DiskState::failed && n.disk == DiskState::failed) ||
+        (o.disk == DiskState::negotiating && n.disk == DiskState::diskless))
+        core_.tasks.add(disk_failed());
     if (disk && disk->meta_io.dirty()) {                                                             // D25
         Task<int> written = write_superblock();
         co_await written;

@@ -44,6 +44,8 @@ struct LocalDisk {
     // Every bit is set, so there is nothing for the activity log to remember (meta data 9.6).
     bool al_suspended = false;
     bool crashed_primary = false;
+    // The peer was missing already when this node went down (states 19.3); until the next connection.
+    bool degraded = false;
     // Negotiating: what the superblock entitles us to when the peer has nothing against it (states 4.2).
     AttachedState prepared{DiskState::diskless, DiskState::d_unknown};
     // The size grew at attach; the new area is to be resynced after the negotiation.

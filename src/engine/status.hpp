@@ -59,6 +59,8 @@ struct VolumeStatus {
     unsigned minor = 0;
     wire::State state;
     bool al_suspended = false;
+    // Attached as a Primary that had lost its peer left it, and not connected since (states 19.3).
+    bool degraded = false;
     uint64_t size_sectors = 0;
     uint64_t out_of_sync_bits = 0;
     uint32_t epochs = 0;  // ep: of the connection

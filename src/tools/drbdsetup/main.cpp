@@ -1,18 +1,71 @@
-// drbdsetup: speaks with the processes of this node's resources.
-#include <string_view>
+// drbdsetup: the low-level tool, as DRBD 8.4 has it (cli 19 to 25); instead of the kernel it talks to the
+// processes of the node.
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
-#include "control/commands.hpp"
+#include "control/reply_text.hpp"
+#include "tools/drbdsetup/command_line.hpp"
+#include "tools/drbdsetup/tool.hpp"
+#include "tools/drbdsetup/usage.hpp"
 
-int main(int argument_count, char** arguments) {
-    using duplex::control::find_command;
-    if (argument_count < 2 || find_command(arguments[1]) == nullptr) {
-        if (argument_count >= 2) fmt::print(stderr, "invalid command\n");
-        fmt::print(stderr, "commands:\n");
-        for (const auto& command : duplex::control::commands()) fmt::print(stderr, "    {}\n", command.name);
-        return 20;
-    }
-    fmt::print(stderr, "{} is not carried out by this version\n", arguments[1]);
-    return 20;
+namespace duplex::drbdsetup {
+
+int report(const std::string& object, const engine::Reply& reply) {
+    std::fputs(control::message_of(object, reply).c_str(), stderr);
+    return control::exit_status_of(reply.code);
+}
+
+int report_unknown_minor(const std::string& object) {
+    return report(object, engine::Reply{engine::error_code::minor_invalid, "unknown minor"});
+}
+
+int report_trouble(const std::string& text) {
+    fmt::print(stderr, "{}\n", text);
+    return exit_usage;
+}
+
+namespace {
+
+int fail(const UsageError& wrong) {
+    if (wrong.usage == Usage::general) std::fputs(general_usage().c_str(), stdout);
+    if (wrong.usage == Usage::command) std::fputs(command_usage(*wrong.command).c_str(), stdout);
+    std::fflush(stdout);
+    std::fputs(wrong.message.c_str(), stderr);
+    return exit_usage;
+}
+
+int help(const std::vector<std::string>& arguments) {
+    if (arguments.size() < 2) return fail({});
+    const control::CommandInfo* const command = control::find_command(arguments[1]);
+    if (command == nullptr) return fail({Usage::general, nullptr, "\nunknown command\n"});
+    std::fputs(command_usage(*command).c_str(), stdout);
+    return 0;
+}
+
+int run(const std::vector<std::string>& arguments) {
+    if (arguments.empty() || arguments[0] == "--help") return fail({});
+    if (arguments[0] == "help") return help(arguments);
+    const control::RunDir run_dir = control::RunDir::of_node();
+    if (arguments[0] == "proc" && arguments.size() == 1) return print_proc(run_dir);
+    CommandLine line;
+    if (const auto wrong = parse(arguments, line)) return fail(*wrong);
+    if (line.command->changes) return run_change(run_dir, line);
+    const std::string_view command = line.command->name;
+    if (command == "events2") return run_events2(run_dir, line);
+    if (command == "events") return run_events(run_dir, line);
+    if (command == "wait-connect" || command == "wait-sync") return run_wait(run_dir, line);
+    return run_query(run_dir, line);
+}
+
+}  // namespace
+}  // namespace duplex::drbdsetup
+
+int main(int argc, char** argv) {
+    // A reader of stdout that goes away is noticed where it matters.
+    std::signal(SIGPIPE, SIG_IGN);
+    return duplex::drbdsetup::run(std::vector<std::string>(argv + 1, argv + argc));
 }

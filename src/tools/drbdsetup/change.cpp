@@ -1,0 +1,259 @@
+// The commands that change something: found, sent, and what is to be cleaned up after them.
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "control/endpoint.hpp"
+#include "control/minor_claim.hpp"
+#include "control/node.hpp"
+#include "control/reply_text.hpp"
+#include "control/typed_request.hpp"
+#include "tools/drbdsetup/device_lock.hpp"
+#include "tools/drbdsetup/registry.hpp"
+#include "tools/drbdsetup/start.hpp"
+#include "tools/drbdsetup/tool.hpp"
+
+namespace duplex::drbdsetup {
+namespace {
+
+using control::Absence;
+using control::Client;
+using control::ConnectFailure;
+using control::Object;
+using control::Request;
+using control::RunDir;
+using engine::Reply;
+
+constexpr int endpoints_timeout_ms = 5000;
+
+Request request_of(const CommandLine& line, size_t object_words) {
+    Request request;
+    request.command = line.command->name;
+    request.options = line.options;
+    request.arguments.assign(line.words.begin() + static_cast<long>(object_words), line.words.end());
+    return request;
+}
+
+int send(Client& client, const std::string& object, const Request& request) {
+    const Result<Reply> reply = client.execute(request);
+    if (!reply) return report_trouble(reply.error().text);
+    return report(object, *reply);
+}
+
+// Host names are looked up here: the process wants numbers. Exits like the reference if there is no such
+// host.
+Result<std::string> resolved(const std::string& text) {
+    Result<control::ParsedEndpoint> parsed = control::parse_endpoint(text);
+    if (!parsed) return parsed.error();
+    if (!parsed->note.empty()) fmt::print(stderr, "{}\n", parsed->note);
+    engine::Endpoint& endpoint = parsed->endpoint;
+    if (endpoint.family == "ipv4") {
+        addrinfo hints{};
+        hints.ai_family = AF_INET;
+        hints.ai_socktype = SOCK_STREAM;
+        addrinfo* found = nullptr;
+        if (getaddrinfo(endpoint.address.c_str(), nullptr, &hints, &found) != 0 || found == nullptr) {
+            return error("can not resolve the hostname: gethostbyname({}): Unknown host", endpoint.address);
+        }
+        char number[NI_MAXHOST] = {};
+        getnameinfo(found->ai_addr, found->ai_addrlen, number, sizeof number, nullptr, 0, NI_NUMERICHOST);
+        freeaddrinfo(found);
+        endpoint.address = number;
+    }
+    return control::endpoint_text(endpoint);
+}
+
+Status resolve_endpoints(Request& request) {
+    for (std::string& text : request.arguments) {
+        Result<std::string> numeric = resolved(text);
+        if (!numeric) return numeric.error();
+        text = *numeric;
+    }
+    return Ok{};
+}
+
+// The process runs elsewhere: it must be given absolute names of devices that are there.
+Status check_devices(Request& request) {
+    for (size_t i = 0; i < 2; ++i) {
+        std::string& path = request.arguments[i];
+        struct stat status {};
+        if (stat(path.c_str(), &status) != 0) {
+            return error("Can not open device '{}': {}", path, std::strerror(errno));
+        }
+        if (!S_ISBLK(status.st_mode) && !S_ISREG(status.st_mode))
+            return error("{} is not a block device!", path);
+        path = std::filesystem::absolute(path).string();
+    }
+    return Ok{};
+}
+
+int change_minor(const RunDir& run_dir, const CommandLine& line) {
+    const unsigned minor = *minor_of(line.object());
+    Request request = request_of(line, 1);
+    request.minor = static_cast<int>(minor);
+    if (request.command == "attach") {
+        if (Status usable = check_devices(request); !usable) return report_trouble(usable.error().text);
+    }
+    const Result<DeviceLock> lock = DeviceLock::take(minor);
+    if (!lock) return report_trouble(lock.error().text);
+    const std::optional<std::string> resource = control::resource_of_minor(run_dir, minor);
+    if (!resource) return report_unknown_minor(line.object());
+    ConnectFailure failure;
+    std::optional<Client> client = Client::connect(run_dir, *resource, failure);
+    if (!client) return report_trouble(failure.text);
+    const int status = send(*client, line.object(), request);
+    if (status == 0 && request.command == "del-minor") unregister_minor(minor);
+    return status;
+}
+
+int unknown_resource(const std::string& object, const ConnectFailure& failure) {
+    if (failure.absence == Absence::refused) return report_trouble(failure.text);
+    const int status = report(object, Reply{control::error_code::invalid_resource, "unknown resource"});
+    if (failure.absence == Absence::dead) fmt::print(stderr, "{}\n", failure.text);
+    return status;
+}
+
+int new_minor(const RunDir& run_dir, const CommandLine& line) {
+    const std::optional<unsigned> minor = minor_of(line.words[1]);
+    if (!minor) {
+        return report("??", Reply{control::error_code::invalid_request, "requested minor out of range"});
+    }
+    const Result<DeviceLock> lock = DeviceLock::take(*minor);
+    if (!lock) return report_trouble(lock.error().text);
+    ConnectFailure failure;
+    std::optional<Client> client = Client::connect(run_dir, line.object(), failure);
+    if (!client) return unknown_resource("??", failure);
+    Request request = request_of(line, 2);
+    request.minor = static_cast<int>(*minor);
+    return send(*client, "??", request);
+}
+
+int change_resource(const RunDir& run_dir, const CommandLine& line) {
+    Request request = request_of(line, 1);
+    if (request.command == "connect") {
+        if (Status resolved = resolve_endpoints(request); !resolved)
+            return report_trouble(resolved.error().text);
+    }
+    ConnectFailure failure;
+    std::optional<Client> client = Client::connect(run_dir, line.object(), failure);
+    if (!client) return unknown_resource(line.object(), failure);
+    return send(*client, line.object(), request);
+}
+
+// The pair of addresses names the connection; only the processes know whose it is.
+int change_connection(const RunDir& run_dir, const CommandLine& line) {
+    Request request = request_of(line, 0);
+    if (Status resolved = resolve_endpoints(request); !resolved) return report_trouble(resolved.error().text);
+    for (const engine::ResourceStatus& resource : control::ask_all(run_dir, endpoints_timeout_ms).resources) {
+        if (!control::names_connection(request, resource.connection)) continue;
+        ConnectFailure failure;
+        std::optional<Client> client = Client::connect(run_dir, resource.name, failure);
+        if (!client) return report_trouble(failure.text);
+        return send(*client, "??", request);
+    }
+    return report("??", Reply{control::error_code::invalid_request, "unknown connection"});
+}
+
+int new_resource(const RunDir& run_dir, const CommandLine& line) {
+    const std::string& name = line.words[0];
+    ConnectFailure failure;
+    std::optional<Client> client = Client::connect(run_dir, name, failure);
+    const bool is_new = !client;
+    if (is_new) {
+        if (failure.absence == Absence::refused) return report_trouble(failure.text);
+        const Status started = start_resource_process(name);
+        // Started twice at once, one gives way; the other serves.
+        client = Client::connect(run_dir, name, failure);
+        if (!client)
+            return report_trouble(started ? failure.text : fmt::format("{}: {}", name, started.error().text));
+        // The live text is a convenience; its process says in its log why there is none.
+        (void)start_proc_process();
+    }
+    const int status = send(*client, name, request_of(line, 1));
+    if (status != 0 && is_new) {
+        (void)client->execute(
+            Request{.command = "del-resource", .minor = -1, .arguments = {}, .options = {}});
+    }
+    return status;
+}
+
+// A handle on the process at the other end, for its end to be awaited.
+class PeerProcess {
+  public:
+    explicit PeerProcess(const Client& client) {
+        ucred peer{};
+        socklen_t bytes = sizeof peer;
+        if (getsockopt(client.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid > 0) {
+            pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0));
+        }
+    }
+    ~PeerProcess() {
+        if (pidfd_ >= 0) close(pidfd_);
+    }
+    PeerProcess(const PeerProcess&) = delete;
+    PeerProcess& operator=(const PeerProcess&) = delete;
+
+    void await_end() const {
+        pollfd ended{pidfd_, POLLIN, 0};
+        while (pidfd_ >= 0 && poll(&ended, 1, -1) < 0 && errno == EINTR) {
+        }
+    }
+
+  private:
+    int pidfd_ = -1;
+};
+
+// down, del-resource: the process goes with the resource.
+int remove_resource(const RunDir& run_dir, const CommandLine& line) {
+    const std::string& name = line.words[0];
+    const bool is_down = line.command->name == "down";
+    ConnectFailure failure;
+    std::optional<Client> client = Client::connect(run_dir, name, failure);
+    if (!client) {
+        if (!is_down || failure.absence == Absence::refused) return unknown_resource(name, failure);
+        if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "Resource unknown\n");
+        if (failure.absence == Absence::dead) {
+            if (const Result<std::string> socket = run_dir.socket(name)) unlink(socket->c_str());
+        }
+        return 0;
+    }
+    const PeerProcess process(*client);
+    const std::vector<unsigned> minors = control::minors_of(run_dir, name);
+    const int status = send(*client, name, request_of(line, 1));
+    if (status != 0) return status;
+    process.await_end();
+    for (const unsigned minor : minors) unregister_minor(minor);
+    unregister_resource(name);
+    return 0;
+}
+
+}  // namespace
+
+int run_change(const RunDir& run_dir, const CommandLine& line) {
+    const std::string_view command = line.command->name;
+    if (command == "new-resource") return new_resource(run_dir, line);
+    if (command == "new-minor") return new_minor(run_dir, line);
+    if (command == "down" || command == "del-resource") return remove_resource(run_dir, line);
+    switch (line.command->object) {
+        case Object::minor:
+            return change_minor(run_dir, line);
+        case Object::endpoints:
+            return change_connection(run_dir, line);
+        default:
+            return change_resource(run_dir, line);
+    }
+}
+
+}  // namespace duplex::drbdsetup

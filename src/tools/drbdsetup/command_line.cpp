@@ -1,0 +1,141 @@
+#include "tools/drbdsetup/command_line.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <getopt.h>
+
+#include <fmt/format.h>
+
+#include "control/minor_claim.hpp"
+
+namespace duplex::drbdsetup {
+namespace {
+
+using control::CommandInfo;
+using control::Object;
+
+bool takes_all(const CommandInfo& command) {
+    return command.object == Object::minor_or_all || command.object == Object::resource_or_all;
+}
+
+bool is_number(std::string_view text) {
+    return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// A value that is no plain text can be judged here already; the process reads it with the same table.
+std::optional<UsageError> add_option(const config::Option& option, const char* value, CommandLine& line) {
+    const std::string text = value != nullptr ? value : "yes";
+    if (const Result<config::Value> parsed = config::parse_value(option, text); !parsed) {
+        return UsageError{Usage::none, line.command, parsed.error().text + "\n"};
+    }
+    line.options[std::string(option.name)] = text;
+    return std::nullopt;
+}
+
+struct OptionTable {
+    std::vector<std::string> names;
+    std::vector<option> entries;
+};
+
+OptionTable option_table(const CommandInfo& command) {
+    OptionTable table;
+    for (const config::Option* known : command.options) table.names.emplace_back(known->name);
+    for (const std::string_view own : command.own_options) table.names.emplace_back(own);
+    if (command.name == "primary") table.names.emplace_back("overwrite-data-of-peer");
+    if (command.name == "connect") table.names.emplace_back("dry-run");
+    for (const std::string& name : table.names) {
+        const config::Option* const known = control::find_option(command, name);
+        const bool needs_value = known != nullptr && known->type != config::OptionType::flag;
+        table.entries.push_back(
+            {name.c_str(), needs_value ? required_argument : optional_argument, nullptr, 0});
+    }
+    table.entries.push_back({nullptr, 0, nullptr, 0});
+    return table;
+}
+
+std::optional<UsageError> parse_options(std::vector<std::string>& arguments, CommandLine& line) {
+    const OptionTable table = option_table(*line.command);
+    std::vector<char*> pointers;
+    std::string program(line.command->name);  // getopt's messages begin with it
+    pointers.push_back(program.data());
+    for (std::string& argument : arguments) pointers.push_back(argument.data());
+    pointers.push_back(nullptr);
+    optind = 0;  // begin anew
+    for (;;) {
+        int index = -1;
+        const int found = getopt_long(static_cast<int>(pointers.size() - 1), pointers.data(), "",
+                                      table.entries.data(), &index);
+        if (found == -1) break;
+        if (found != 0) return UsageError{Usage::command, line.command, {}};
+        const std::string& name = table.names[static_cast<size_t>(index)];
+        if (const config::Option* const known = control::find_option(*line.command, name)) {
+            if (auto wrong = add_option(*known, optarg, line)) return wrong;
+        } else {
+            line.own[name] = optarg != nullptr ? optarg : "";
+        }
+    }
+    for (size_t i = static_cast<size_t>(optind); i + 1 < pointers.size(); ++i)
+        line.words.emplace_back(pointers[i]);
+    return std::nullopt;
+}
+
+std::optional<UsageError> check_words(const CommandLine& line) {
+    const CommandInfo& command = *line.command;
+    const auto wrong = [&command](std::string message) {
+        return UsageError{Usage::command, &command, message};
+    };
+    if (line.words.empty()) {
+        if (takes_all(command)) return std::nullopt;
+        return wrong("Missing first argument\n");
+    }
+    if (line.words[0] == "all" && !takes_all(command)) return UsageError{Usage::general, &command, {}};
+    size_t count = 1;
+    if (command.object == Object::resource_endpoints) count = 3;
+    if (command.object == Object::endpoints) count = 2;
+    if (line.words.size() < count) return wrong("Missing connection endpoint argument\n");
+    for (const std::string_view argument : command.arguments) {
+        if (line.words.size() <= count) return wrong(fmt::format("Missing argument '{}'\n", argument));
+        ++count;
+    }
+    if (line.words.size() > count) return wrong(fmt::format("Excess arguments: {}", line.words[count]));
+    if (command.object == Object::minor && !minor_of(line.words[0])) {
+        return wrong(fmt::format("Cannot determine minor device number of device '{}'\n", line.words[0]));
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<unsigned> minor_of(const std::string& object) {
+    std::string digits = object;
+    if (!is_number(object)) {
+        std::error_code problem;
+        const std::filesystem::path target = std::filesystem::weakly_canonical(object, problem);
+        constexpr std::string_view prefix = "/dev/drbd";
+        // A name that is not there (yet) still says which minor it means.
+        const std::string name = problem ? object : target.string();
+        if (!object.starts_with('/') || !name.starts_with(prefix)) return std::nullopt;
+        digits = name.substr(prefix.size());
+    }
+    unsigned minor = 0;
+    const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), minor);
+    if (failed != std::errc() || end != digits.data() + digits.size() || minor > control::minor_max)
+        return std::nullopt;
+    return minor;
+}
+
+std::optional<UsageError> parse(std::vector<std::string> arguments, CommandLine& line) {
+    if (arguments.empty()) return UsageError{};
+    line.command = control::find_command(arguments[0]);
+    if (line.command == nullptr && arguments.size() > 1 && minor_of(arguments[0])) {
+        line.command = control::find_command(arguments[1]);
+        std::swap(arguments[0], arguments[1]);
+    }
+    if (line.command == nullptr) return UsageError{Usage::general, nullptr, "\ninvalid command\n"};
+    arguments.erase(arguments.begin());
+    if (auto wrong = parse_options(arguments, line)) return wrong;
+    return check_words(line);
+}
+
+}  // namespace duplex::drbdsetup

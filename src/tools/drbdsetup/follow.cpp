@@ -1,0 +1,243 @@
+// events2, events, wait-connect, wait-sync: the commands that stay.
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "control/events_text.hpp"
+#include "control/follower.hpp"
+#include "control/minor_claim.hpp"
+#include "control/typed_request.hpp"
+#include "tools/drbdsetup/tool.hpp"
+
+namespace duplex::drbdsetup {
+namespace {
+
+using control::Follower;
+using control::Happening;
+using control::HelperEvent;
+using control::RunDir;
+using control::SkippedEvents;
+using control::StatusEvent;
+
+// False: nobody reads any more.
+bool put(const std::string& text) {
+    size_t written = 0;
+    while (written < text.size()) {
+        const ssize_t length = write(STDOUT_FILENO, text.data() + written, text.size() - written);
+        if (length < 0 && errno != EINTR) return false;
+        if (length > 0) written += static_cast<size_t>(length);
+    }
+    return true;
+}
+
+int64_t now_us() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+}
+
+// The first status of each resource, in the order of the names, however the processes answer. Others' events
+// that come in between wait their turn.
+Result<std::vector<StatusEvent>> initial_statuses(Follower& follower, std::vector<std::string> awaited,
+                                                  std::vector<Happening>& later) {
+    std::vector<StatusEvent> statuses;
+    while (!awaited.empty()) {
+        Result<Happening> happening = follower.next(-1);
+        if (!happening) return happening.error();
+        if (happening->kind == Happening::Kind::reader_gone) return error("nobody reads");
+        const auto found = std::ranges::find(awaited, happening->resource);
+        if (found == awaited.end()) {
+            later.push_back(std::move(*happening));
+            continue;
+        }
+        if (happening->event) statuses.push_back(std::get<StatusEvent>(std::move(*happening->event)));
+        awaited.erase(found);
+    }
+    std::ranges::sort(statuses, {}, [](const StatusEvent& event) { return event.status.name; });
+    return statuses;
+}
+
+void complain(const std::vector<std::string>& complaints) {
+    for (const std::string& complaint : complaints) fmt::print(stderr, "{}\n", complaint);
+}
+
+// What a printer needs of a resource besides its event: helpers are named with the connection and the volume.
+using Known = std::map<std::string, engine::ResourceStatus, std::less<>>;
+
+std::string events2_lines(control::Events2Printer& printer, Known& known, const Happening& happening) {
+    if (happening.kind == Happening::Kind::gone) {
+        known.erase(happening.resource);
+        return printer.destroy(happening.resource, now_us());
+    }
+    if (const auto* status = std::get_if<StatusEvent>(&*happening.event)) {
+        known[happening.resource] = status->status;
+        return printer.print(*status, false);
+    }
+    if (const auto* skipped = std::get_if<SkippedEvents>(&*happening.event)) {
+        return fmt::format("- skipped {}\n", skipped->count);
+    }
+    return printer.print(std::get<HelperEvent>(*happening.event), known[happening.resource]);
+}
+
+// The resource that has the line's minor, if the line names one; the name itself otherwise; empty: all.
+std::optional<std::string> resource_of(const RunDir& run_dir, const CommandLine& line) {
+    if (line.means_all()) return std::string();
+    if (line.command->object == control::Object::resource_or_all) return line.object();
+    const auto minor = minor_of(line.object());
+    return minor ? control::resource_of_minor(run_dir, *minor) : line.object();
+}
+
+struct Timeouts {
+    uint32_t wfc_s;
+    uint32_t degraded_s;
+    uint32_t outdated_s;
+};
+
+// cli 25.2; that the second message names a value which is not the one used is how it is.
+Timeouts sane_timeouts(const config::StartupOptions& options) {
+    Timeouts timeouts{options.wfc_timeout_s, options.degr_wfc_timeout_s, options.outdated_wfc_timeout_s};
+    if (timeouts.wfc_s > 0 && (timeouts.wfc_s < timeouts.degraded_s || timeouts.degraded_s == 0)) {
+        timeouts.degraded_s = timeouts.wfc_s;
+        fmt::print(stderr,
+                   "degr-wfc-timeout has to be shorter than wfc-timeout\n"
+                   "degr-wfc-timeout implicitly set to wfc-timeout ({}s)\n",
+                   timeouts.degraded_s);
+    }
+    if (timeouts.degraded_s > 0 && (timeouts.degraded_s < timeouts.outdated_s || timeouts.outdated_s == 0)) {
+        timeouts.outdated_s = timeouts.wfc_s;
+        fmt::print(stderr,
+                   "outdated-wfc-timeout has to be shorter than degr-wfc-timeout\n"
+                   "outdated-wfc-timeout implicitly set to degr-wfc-timeout ({}s)\n",
+                   timeouts.degraded_s);
+    }
+    return timeouts;
+}
+
+bool is_over(const engine::ResourceStatus& resource, const engine::VolumeStatus& volume, bool for_sync,
+             bool wait_after_split_brain) {
+    const wire::ConnState state = volume.state.conn;
+    if (state < wire::ConnState::unconnected) {
+        if (wait_after_split_brain && !for_sync) {
+            fmt::print(
+                stderr,
+                "\ndrbd{} ({}[{}]) is StandAlone, but I'm configured to wait anways (--wait-after-sb)\n",
+                volume.minor, resource.name, volume.volume);
+        }
+        return !wait_after_split_brain;
+    }
+    return for_sync ? state == wire::ConnState::connected : state >= wire::ConnState::connected;
+}
+
+int minor_not_available() {
+    return report_trouble("error determining which timeout to use: minor not available");
+}
+
+}  // namespace
+
+int run_events2(const RunDir& run_dir, const CommandLine& line) {
+    control::Events2Printer printer(
+        {.timestamps = line.own.contains("timestamps"), .statistics = line.own.contains("statistics")});
+    Follower follower(run_dir, *resource_of(run_dir, line));
+    std::vector<std::string> complaints;
+    std::vector<Happening> later;
+    const auto statuses = initial_statuses(follower, follower.start(complaints), later);
+    complain(complaints);
+    if (!statuses) return report_trouble(statuses.error().text);
+    Known known;
+    for (const StatusEvent& event : *statuses) {
+        known[event.status.name] = event.status;
+        if (!put(printer.print(event, true))) return 0;
+    }
+    if (!put(printer.end_of_initial_dump(now_us())) || line.own.contains("now")) return 0;
+    for (const Happening& happening : later) {
+        if (!put(events2_lines(printer, known, happening))) return 0;
+    }
+    for (;;) {
+        const Result<Happening> happening = follower.next(-1);
+        if (!happening) return report_trouble(happening.error().text);
+        if (happening->kind == Happening::Kind::reader_gone) return 0;
+        if (!put(events2_lines(printer, known, *happening))) return 0;
+    }
+}
+
+int run_events(const RunDir& run_dir, const CommandLine& line) {
+    const std::optional<std::string> resource = resource_of(run_dir, line);
+    if (!resource) return report_unknown_minor(line.object());
+    const auto minor = line.means_all() ? std::nullopt : minor_of(line.object());
+    control::EventsPrinter printer(minor ? static_cast<int>(*minor) : -1);
+    Follower follower(run_dir, *resource);
+    std::vector<std::string> complaints;
+    follower.start(complaints);
+    complain(complaints);
+    Known known;
+    for (;;) {
+        const Result<Happening> happening = follower.next(-1);
+        if (!happening) return report_trouble(happening.error().text);
+        if (happening->kind == Happening::Kind::reader_gone) return 0;
+        if (!happening->event) continue;
+        std::string text;
+        if (const auto* status = std::get_if<StatusEvent>(&*happening->event)) {
+            known[happening->resource] = status->status;
+            text = printer.print(status->status);
+        } else if (const auto* helper = std::get_if<HelperEvent>(&*happening->event)) {
+            text = printer.print(*helper, known[happening->resource]);
+        }
+        if (!put(text)) return 0;
+    }
+}
+
+int run_wait(const RunDir& run_dir, const CommandLine& line) {
+    using Clock = std::chrono::steady_clock;
+    constexpr int exit_timeout = 5;
+    config::StartupOptions options;
+    for (const auto& [name, text] : line.options) {
+        if (Status set = config::set_option(options, name, text); !set)
+            return report_trouble(set.error().text);
+    }
+    const Timeouts timeouts = sane_timeouts(options);
+    const bool for_sync = line.command->name == "wait-sync";
+    const auto minor = static_cast<int>(*minor_of(line.object()));
+    const std::optional<std::string> name = control::resource_of_minor(run_dir, *minor_of(line.object()));
+    if (!name) return minor_not_available();
+    Follower follower(run_dir, *name);
+    std::vector<std::string> complaints;
+    if (follower.start(complaints).empty()) {
+        complain(complaints);
+        return minor_not_available();
+    }
+    const auto begin = Clock::now();
+    std::optional<uint32_t> limit_s;  // chosen by the first status
+    for (;;) {
+        int wait_ms = -1;
+        if (limit_s && *limit_s > 0) {
+            const auto passed =
+                std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+            wait_ms = static_cast<int>(std::max<int64_t>(0, int64_t{*limit_s} * 1000 - passed));
+        }
+        const Result<Happening> happening = follower.next(wait_ms);
+        if (!happening) return report_trouble(happening.error().text);
+        switch (happening->kind) {
+            case Happening::Kind::timeout:
+                return exit_timeout;
+            case Happening::Kind::reader_gone:
+                return 0;
+            case Happening::Kind::gone:
+                return minor_not_available();
+            case Happening::Kind::event:
+                break;
+        }
+        const auto* const status = std::get_if<StatusEvent>(&*happening->event);
+        if (status == nullptr) continue;
+        const engine::VolumeStatus* const volume = control::volume_of(status->status, minor);
+        if (volume == nullptr) return minor_not_available();
+        if (!limit_s) {
+            limit_s = volume->state.pdsk == wire::DiskState::outdated ? timeouts.outdated_s : timeouts.wfc_s;
+        }
+        if (is_over(status->status, *volume, for_sync, options.wait_after_sb)) return 0;
+    }
+}
+
+}  // namespace duplex::drbdsetup

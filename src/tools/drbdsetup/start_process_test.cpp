@@ -1,0 +1,88 @@
+#include "tools/drbdsetup/start_process.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace duplex::drbdsetup {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+// A shell script in duplexd's place.
+class StartProcess : public testing::Test {
+  protected:
+    void SetUp() override {
+        directory_ = fs::path(testing::TempDir()) / "start_process";
+        fs::remove_all(directory_);
+        fs::create_directories(directory_);
+        setenv("DUPLEX_LOG_DIR", (directory_ / "log").c_str(), 1);
+    }
+    void TearDown() override {
+        unsetenv("DUPLEX_LOG_DIR");
+        fs::remove_all(directory_);
+    }
+
+    Status start(const std::string& script) {
+        const fs::path program = directory_ / "duplexd";
+        std::ofstream(program) << "#!/bin/sh\n" << script;
+        fs::permissions(program, fs::perms::owner_all);
+        return start_process(program.string(), "r0");
+    }
+    std::string log() const {
+        std::ostringstream text;
+        text << std::ifstream(directory_ / "log" / "r0.log").rdbuf();
+        return text.str();
+    }
+
+    fs::path directory_;
+};
+
+TEST_F(StartProcess, WaitsUntilItIsReady) {
+    const Status started = start("echo \"$*\" >&2; echo out; printf ready >&3");
+    ASSERT_TRUE(started) << started.error().text;
+    EXPECT_EQ(log(), "r0 --ready-fd=3\nout\n");
+}
+
+TEST_F(StartProcess, GivesItNothingElse) {
+    const Status started = start("cd /proc/self/fd && echo $(ls) >&2; pwd >&2; printf ready >&3");
+    ASSERT_TRUE(started) << started.error().text;
+    // ls has the directory open, the shell its script.
+    EXPECT_THAT(log(), testing::MatchesRegex("0 1 2 3( [0-9]+)*\n/.*\n"));
+}
+
+TEST_F(StartProcess, TellsWhatWasInTheWay) {
+    const Status started = start("printf 'no memory' >&3; exit 1");
+    ASSERT_FALSE(started);
+    EXPECT_THAT(started.error().text, HasSubstr("r0 did not start: no memory (its log is "));
+}
+
+TEST_F(StartProcess, TellsOfASilentEnd) {
+    Status started = start("exit 7");
+    ASSERT_FALSE(started);
+    EXPECT_THAT(started.error().text, HasSubstr("it ended with status 7"));
+    started = start("kill -9 $$");
+    ASSERT_FALSE(started);
+    EXPECT_THAT(started.error().text, HasSubstr("signal 9 ended it"));
+}
+
+TEST_F(StartProcess, TellsOfAMissingProgram) {
+    const Status started = start_process((directory_ / "none").string(), "r0");
+    ASSERT_FALSE(started);
+    EXPECT_THAT(started.error().text, HasSubstr("cannot execute it: No such file or directory"));
+}
+
+TEST_F(StartProcess, NamesALogThatCannotBe) {
+    setenv("DUPLEX_LOG_DIR", "/proc/none", 1);
+    const Status started = start("printf ready >&3");
+    ASSERT_FALSE(started);
+    EXPECT_THAT(started.error().text, HasSubstr("cannot open the log /proc/none/r0.log"));
+}
+
+}  // namespace
+}  // namespace duplex::drbdsetup

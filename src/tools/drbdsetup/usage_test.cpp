@@ -1,0 +1,55 @@
+#include "tools/drbdsetup/usage.hpp"
+
+#include <gtest/gtest.h>
+
+namespace duplex::drbdsetup {
+namespace {
+
+std::string usage(std::string_view name) {
+    return usage_of(*control::find_command(name));
+}
+
+TEST(Usage, ShowsOptionsWithTheirRanges) {
+    EXPECT_EQ(usage("primary"), "USAGE:\n drbdsetup primary {minor} [--force={yes|no}]\n");
+    EXPECT_EQ(usage("resource-options"),
+              "USAGE:\n drbdsetup resource-options {resource} [--set-defaults] [--cpu-mask=<str>]\n"
+              "    [--on-no-data-accessible={io-error|suspend-io}]\n");
+    EXPECT_EQ(usage("status"),
+              "USAGE:\n drbdsetup status {resource|all} [--verbose] [--statistics] [--color=...]\n");
+    EXPECT_EQ(usage("wait-connect"),
+              "USAGE:\n drbdsetup wait-connect {minor} [--wfc-timeout=...] [--degr-wfc-timeout=...]\n"
+              "    [--outdated-wfc-timeout=...] [--wait-after-sb=...]\n");
+    EXPECT_EQ(usage("disconnect"),
+              "USAGE:\n drbdsetup disconnect [{af}:]{local_addr}[:{port}]\n"
+              "    [{af}:]{remote_addr}[:{port}] [--force={yes|no}]\n");
+    EXPECT_EQ(usage("new-minor"), "USAGE:\n drbdsetup new-minor {resource} {minor} {volume}\n");
+}
+
+TEST(Usage, ListsAllCommands) {
+    EXPECT_EQ(general_usage(), R"(
+USAGE: drbdsetup command device arguments options
+
+Device is usually /dev/drbdX or /dev/drbd/X.
+
+Commands are:
+    primary             secondary           attach              
+    disk-options        detach              connect             
+    net-options         disconnect          resize              
+    resource-options    new-current-uuid    invalidate          
+    invalidate-remote   pause-sync          resume-sync         
+    suspend-io          resume-io           outdate             
+    verify              down                state               
+    role                sh-status           cstate              
+    dstate              show-gi             get-gi              
+    show                status              check-resize        
+    events              events2             wait-connect        
+    wait-sync           new-resource        new-minor           
+    del-minor           del-resource        
+
+To get more details about a command issue 'drbdsetup help cmd'.
+
+)");
+}
+
+}  // namespace
+}  // namespace duplex::drbdsetup
