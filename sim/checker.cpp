@@ -138,6 +138,9 @@ void Checker::follow(Node& node) {
         now.disk == DiskState::up_to_date)
         oracle_.promoted_alone(side);
     if (open && now.conn < ConnState::connected) oracle_.primary_alone(side);
+    if (was.conn < ConnState::connected && now.conn >= ConnState::connected &&
+        now.disk <= DiskState::failed && now.pdsk == DiskState::up_to_date)
+        oracle_.joined_diskless(side);
     // After an I/O error with pass_on the disk's data count for nothing any more.
     if (was.disk == DiskState::up_to_date && now.disk == DiskState::inconsistent && !is_target(now.conn))
         oracle_.discard_ordered(side);

@@ -282,6 +282,19 @@ void Oracle::parted() {
     if (branch_[0] == branch_[1]) branch_[1] = std::make_shared<Branch>(*branch_[0]);
 }
 
+void Oracle::joined_diskless(unsigned node) {
+    if (branch_[node] == branch_[1 - node]) return;
+    branch_[node] = branch_[1 - node];
+    for (const WriteId id : under_way_[node]) {
+        const Write& w = writes_[id];
+        for (uint64_t s = w.sector.value; s < w.sector.value + w.size_sectors; ++s) {
+            auto [set, fresh] = branch_[node]->sectors.try_emplace(s);
+            if (fresh) set->second.push_back(0);
+            set->second.push_back(id);
+        }
+    }
+}
+
 void Oracle::resync_started(unsigned source, unsigned target) {
     if (exclusive_writes_[target] > 0 && !discard_ordered_[target])
         verdict_.fail(

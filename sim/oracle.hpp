@@ -86,6 +86,8 @@ class Oracle {
     void promoted_alone(unsigned node);
     // Both are Primary and have lost each other.
     void parted();
+    // A node without a disk sees the peer's data from now on.
+    void joined_diskless(unsigned node);
     void resync_started(unsigned source, unsigned target);
     void in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous);
     void final_check();
