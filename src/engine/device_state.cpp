@@ -73,7 +73,8 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     if (logged && !change.empty()) log_line(LogLevel::info, change);
     state_ = new_state;
     core_.set_suspended(new_state);
-    // I28: no write that was waiting for the lost peer completes before the new generation is on stable storage.
+    // I28: no write that was waiting for the lost peer completes before the new generation is on stable
+    // storage.
     const bool hold = disk && new_current_due(old_state, new_state, uuids()) == NewCurrent::now;
     if (hold) app.hold_completions();
     immediate_effects(old_state, new_state);
@@ -162,7 +163,7 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
     if ((o.disk != DiskState::failed && n.disk == DiskState::failed) ||
         (o.disk == DiskState::negotiating && n.disk == DiskState::diskless))
         core_.tasks.add(disk_failed());
-    if (disk && disk->meta_io.dirty()) {                                                             // D25
+    if (disk && disk->meta_io.dirty()) {  // D25
         Task<int> written = write_superblock();
         co_await written;
     }
