@@ -33,11 +33,6 @@ constexpr std::string_view generation_foot =
 
 )";
 
-bool has_nothing(const engine::VolumeStatus& volume) {
-    return volume.state.conn == wire::ConnState::stand_alone &&
-           volume.state.disk == wire::DiskState::diskless;
-}
-
 std::string sh_status_head(unsigned minor, std::string_view resource, int volume, std::string_view known) {
     return fmt::format("_minor={}\n_res_name={}\n_volume={}\n_known={}\n\n", minor, resource, volume, known);
 }
@@ -55,17 +50,17 @@ std::string resynced_percent(const engine::VolumeStatus& volume) {
 }  // namespace
 
 std::string role_text(const engine::VolumeStatus& volume) {
-    if (has_nothing(volume)) return std::string(unconfigured);
+    if (is_unconfigured_for_tools(volume)) return std::string(unconfigured);
     return fmt::format("{}/{}\n", name_of(volume.state.role), name_of(volume.state.peer));
 }
 
 std::string cstate_text(const engine::VolumeStatus& volume) {
-    if (has_nothing(volume)) return std::string(unconfigured);
+    if (is_unconfigured_for_tools(volume)) return std::string(unconfigured);
     return fmt::format("{}\n", name_of(volume.state.conn));
 }
 
 std::string dstate_text(const engine::VolumeStatus& volume) {
-    if (has_nothing(volume)) return std::string(unconfigured);
+    if (is_unconfigured_for_tools(volume)) return std::string(unconfigured);
     return fmt::format("{}/{}\n", name_of(volume.state.disk), name_of(volume.state.pdsk));
 }
 

@@ -38,9 +38,12 @@ std::string_view replication_word(ConnState state) {
     return state == ConnState::connected ? "Established" : name_of(state);
 }
 
+bool is_unconfigured_for_tools(const engine::VolumeStatus& volume) {
+    return volume.state.conn == ConnState::stand_alone && volume.state.disk == wire::DiskState::diskless;
+}
+
 bool is_unconfigured(const engine::VolumeStatus& volume) {
-    return volume.state.conn == ConnState::stand_alone && volume.state.disk == wire::DiskState::diskless &&
-           volume.state.role == Role::secondary;
+    return is_unconfigured_for_tools(volume) && volume.state.role == Role::secondary;
 }
 
 Role role_of(const engine::ResourceStatus& status) {

@@ -18,6 +18,9 @@ std::string_view replication_word(wire::ConnState state);
 // StandAlone, Diskless and Secondary: nothing is known of the volume but its number.
 bool is_unconfigured(const engine::VolumeStatus& volume);
 
+// StandAlone and Diskless, whatever the role: what the one-line commands call unconfigured.
+bool is_unconfigured_for_tools(const engine::VolumeStatus& volume);
+
 // The highest over all volumes; Secondary or Unknown if there are none.
 wire::Role role_of(const engine::ResourceStatus& status);
 wire::Role peer_role_of(const engine::ResourceStatus& status);
