@@ -1,26 +1,20 @@
 // The commands that change something: found, sent, and what is to be cleaned up after them.
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
 #include <filesystem>
-#include <netdb.h>
-#include <poll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
-#include "control/endpoint.hpp"
 #include "control/minor_claim.hpp"
 #include "control/node.hpp"
 #include "control/reply_text.hpp"
 #include "control/typed_request.hpp"
+#include "tools/drbdsetup/address.hpp"
 #include "tools/drbdsetup/device_lock.hpp"
+#include "tools/drbdsetup/process_end.hpp"
 #include "tools/drbdsetup/registry.hpp"
 #include "tools/drbdsetup/start.hpp"
 #include "tools/drbdsetup/tool.hpp"
@@ -52,32 +46,9 @@ int send(Client& client, const std::string& object, const Request& request) {
     return report(object, *reply);
 }
 
-// Host names are looked up here: the process wants numbers. Exits like the reference if there is no such
-// host.
-Result<std::string> resolved(const std::string& text) {
-    Result<control::ParsedEndpoint> parsed = control::parse_endpoint(text);
-    if (!parsed) return parsed.error();
-    if (!parsed->note.empty()) fmt::print(stderr, "{}\n", parsed->note);
-    engine::Endpoint& endpoint = parsed->endpoint;
-    if (endpoint.family == "ipv4") {
-        addrinfo hints{};
-        hints.ai_family = AF_INET;
-        hints.ai_socktype = SOCK_STREAM;
-        addrinfo* found = nullptr;
-        if (getaddrinfo(endpoint.address.c_str(), nullptr, &hints, &found) != 0 || found == nullptr) {
-            return error("can not resolve the hostname: gethostbyname({}): Unknown host", endpoint.address);
-        }
-        char number[NI_MAXHOST] = {};
-        getnameinfo(found->ai_addr, found->ai_addrlen, number, sizeof number, nullptr, 0, NI_NUMERICHOST);
-        freeaddrinfo(found);
-        endpoint.address = number;
-    }
-    return control::endpoint_text(endpoint);
-}
-
 Status resolve_endpoints(Request& request) {
     for (std::string& text : request.arguments) {
-        Result<std::string> numeric = resolved(text);
+        Result<std::string> numeric = normalized_address(text);
         if (!numeric) return numeric.error();
         text = *numeric;
     }
@@ -189,32 +160,6 @@ int new_resource(const RunDir& run_dir, const CommandLine& line) {
     return status;
 }
 
-// A handle on the process at the other end, for its end to be awaited.
-class PeerProcess {
-  public:
-    explicit PeerProcess(const Client& client) {
-        ucred peer{};
-        socklen_t bytes = sizeof peer;
-        if (getsockopt(client.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid > 0) {
-            pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0));
-        }
-    }
-    ~PeerProcess() {
-        if (pidfd_ >= 0) close(pidfd_);
-    }
-    PeerProcess(const PeerProcess&) = delete;
-    PeerProcess& operator=(const PeerProcess&) = delete;
-
-    void await_end() const {
-        pollfd ended{pidfd_, POLLIN, 0};
-        while (pidfd_ >= 0 && poll(&ended, 1, -1) < 0 && errno == EINTR) {
-        }
-    }
-
-  private:
-    int pidfd_ = -1;
-};
-
 // down, del-resource: the process goes with the resource.
 int remove_resource(const RunDir& run_dir, const CommandLine& line) {
     const std::string& name = line.words[0];
@@ -229,11 +174,12 @@ int remove_resource(const RunDir& run_dir, const CommandLine& line) {
         }
         return 0;
     }
-    const PeerProcess process(*client);
+    const Result<ProcessEnd> end = ProcessEnd::of(*client);
+    if (!end) return report_trouble(end.error().text);
     const std::vector<unsigned> minors = control::minors_of(run_dir, name);
     const int status = send(*client, name, request_of(line, 1));
     if (status != 0) return status;
-    process.await_end();
+    end->wait();
     for (const unsigned minor : minors) unregister_minor(minor);
     unregister_resource(name);
     return 0;

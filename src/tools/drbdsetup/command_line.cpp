@@ -1,13 +1,8 @@
 #include "tools/drbdsetup/command_line.hpp"
 
-#include <algorithm>
-#include <charconv>
-#include <filesystem>
 #include <getopt.h>
 
 #include <fmt/format.h>
-
-#include "control/minor_claim.hpp"
 
 namespace duplex::drbdsetup {
 namespace {
@@ -17,10 +12,6 @@ using control::Object;
 
 bool takes_all(const CommandInfo& command) {
     return command.object == Object::minor_or_all || command.object == Object::resource_or_all;
-}
-
-bool is_number(std::string_view text) {
-    return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 // A value that is no plain text can be judged here already; the process reads it with the same table.
@@ -106,24 +97,6 @@ std::optional<UsageError> check_words(const CommandLine& line) {
 }
 
 }  // namespace
-
-std::optional<unsigned> minor_of(const std::string& object) {
-    std::string digits = object;
-    if (!is_number(object)) {
-        std::error_code problem;
-        const std::filesystem::path target = std::filesystem::weakly_canonical(object, problem);
-        constexpr std::string_view prefix = "/dev/drbd";
-        // A name that is not there (yet) still says which minor it means.
-        const std::string name = problem ? object : target.string();
-        if (!object.starts_with('/') || !name.starts_with(prefix)) return std::nullopt;
-        digits = name.substr(prefix.size());
-    }
-    unsigned minor = 0;
-    const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), minor);
-    if (failed != std::errc() || end != digits.data() + digits.size() || minor > control::minor_max)
-        return std::nullopt;
-    return minor;
-}
 
 std::optional<UsageError> parse(std::vector<std::string> arguments, CommandLine& line) {
     if (arguments.empty()) return UsageError{};

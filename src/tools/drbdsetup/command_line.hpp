@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control/commands.hpp"
+#include "tools/drbdsetup/minor.hpp"
 
 namespace duplex::drbdsetup {
 
@@ -35,8 +36,5 @@ struct UsageError {
 
 // What getopt_long() finds wrong it has said on stderr itself.
 std::optional<UsageError> parse(std::vector<std::string> arguments, CommandLine& line);
-
-// "5", "/dev/drbd5", "/dev/drbd/by-res/r0/0" (a link to one)
-std::optional<unsigned> minor_of(const std::string& object);
 
 }  // namespace duplex::drbdsetup

@@ -1,4 +1,4 @@
-// events2, events, wait-connect, wait-sync: the commands that stay.
+// events2 and events (cli 24).
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -10,7 +10,6 @@
 #include "control/events_text.hpp"
 #include "control/follower.hpp"
 #include "control/minor_claim.hpp"
-#include "control/typed_request.hpp"
 #include "tools/drbdsetup/tool.hpp"
 
 namespace duplex::drbdsetup {
@@ -90,51 +89,6 @@ std::optional<std::string> resource_of(const RunDir& run_dir, const CommandLine&
     return minor ? control::resource_of_minor(run_dir, *minor) : line.object();
 }
 
-struct Timeouts {
-    uint32_t wfc_s;
-    uint32_t degraded_s;
-    uint32_t outdated_s;
-};
-
-// cli 25.2; that the second message names a value which is not the one used is how it is.
-Timeouts sane_timeouts(const config::StartupOptions& options) {
-    Timeouts timeouts{options.wfc_timeout_s, options.degr_wfc_timeout_s, options.outdated_wfc_timeout_s};
-    if (timeouts.wfc_s > 0 && (timeouts.wfc_s < timeouts.degraded_s || timeouts.degraded_s == 0)) {
-        timeouts.degraded_s = timeouts.wfc_s;
-        fmt::print(stderr,
-                   "degr-wfc-timeout has to be shorter than wfc-timeout\n"
-                   "degr-wfc-timeout implicitly set to wfc-timeout ({}s)\n",
-                   timeouts.degraded_s);
-    }
-    if (timeouts.degraded_s > 0 && (timeouts.degraded_s < timeouts.outdated_s || timeouts.outdated_s == 0)) {
-        timeouts.outdated_s = timeouts.wfc_s;
-        fmt::print(stderr,
-                   "outdated-wfc-timeout has to be shorter than degr-wfc-timeout\n"
-                   "outdated-wfc-timeout implicitly set to degr-wfc-timeout ({}s)\n",
-                   timeouts.degraded_s);
-    }
-    return timeouts;
-}
-
-bool is_over(const engine::ResourceStatus& resource, const engine::VolumeStatus& volume, bool for_sync,
-             bool wait_after_split_brain) {
-    const wire::ConnState state = volume.state.conn;
-    if (state < wire::ConnState::unconnected) {
-        if (wait_after_split_brain && !for_sync) {
-            fmt::print(
-                stderr,
-                "\ndrbd{} ({}[{}]) is StandAlone, but I'm configured to wait anways (--wait-after-sb)\n",
-                volume.minor, resource.name, volume.volume);
-        }
-        return !wait_after_split_brain;
-    }
-    return for_sync ? state == wire::ConnState::connected : state >= wire::ConnState::connected;
-}
-
-int minor_not_available() {
-    return report_trouble("error determining which timeout to use: minor not available");
-}
-
 }  // namespace
 
 int run_events2(const RunDir& run_dir, const CommandLine& line) {
@@ -186,57 +140,6 @@ int run_events(const RunDir& run_dir, const CommandLine& line) {
             text = printer.print(*helper, known[happening->resource]);
         }
         if (!put(text)) return 0;
-    }
-}
-
-int run_wait(const RunDir& run_dir, const CommandLine& line) {
-    using Clock = std::chrono::steady_clock;
-    constexpr int exit_timeout = 5;
-    config::StartupOptions options;
-    for (const auto& [name, text] : line.options) {
-        if (Status set = config::set_option(options, name, text); !set)
-            return report_trouble(set.error().text);
-    }
-    const Timeouts timeouts = sane_timeouts(options);
-    const bool for_sync = line.command->name == "wait-sync";
-    const auto minor = static_cast<int>(*minor_of(line.object()));
-    const std::optional<std::string> name = control::resource_of_minor(run_dir, *minor_of(line.object()));
-    if (!name) return minor_not_available();
-    Follower follower(run_dir, *name);
-    std::vector<std::string> complaints;
-    if (follower.start(complaints).empty()) {
-        complain(complaints);
-        return minor_not_available();
-    }
-    const auto begin = Clock::now();
-    std::optional<uint32_t> limit_s;  // chosen by the first status
-    for (;;) {
-        int wait_ms = -1;
-        if (limit_s && *limit_s > 0) {
-            const auto passed =
-                std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
-            wait_ms = static_cast<int>(std::max<int64_t>(0, int64_t{*limit_s} * 1000 - passed));
-        }
-        const Result<Happening> happening = follower.next(wait_ms);
-        if (!happening) return report_trouble(happening.error().text);
-        switch (happening->kind) {
-            case Happening::Kind::timeout:
-                return exit_timeout;
-            case Happening::Kind::reader_gone:
-                return 0;
-            case Happening::Kind::gone:
-                return minor_not_available();
-            case Happening::Kind::event:
-                break;
-        }
-        const auto* const status = std::get_if<StatusEvent>(&*happening->event);
-        if (status == nullptr) continue;
-        const engine::VolumeStatus* const volume = control::volume_of(status->status, minor);
-        if (volume == nullptr) return minor_not_available();
-        if (!limit_s) {
-            limit_s = volume->state.pdsk == wire::DiskState::outdated ? timeouts.outdated_s : timeouts.wfc_s;
-        }
-        if (is_over(status->status, *volume, for_sync, options.wait_after_sb)) return 0;
     }
 }
 

@@ -1,8 +1,12 @@
 // drbdsetup: the low-level tool, as DRBD 8.4 has it (cli 19 to 25); instead of the kernel it talks to the
 // processes of the node.
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <fcntl.h>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #include <fmt/format.h>
@@ -46,6 +50,13 @@ int help(const std::vector<std::string>& arguments) {
     return 0;
 }
 
+// What new-resource starts must not find files of ours where it looks for standard streams.
+void take_standard_descriptors() {
+    int fd = 0;
+    while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
+    if (fd > STDERR_FILENO) close(fd);
+}
+
 int run(const std::vector<std::string>& arguments) {
     if (arguments.empty() || arguments[0] == "--help") return fail({});
     if (arguments[0] == "help") return help(arguments);
@@ -53,6 +64,10 @@ int run(const std::vector<std::string>& arguments) {
     if (arguments[0] == "proc" && arguments.size() == 1) return print_proc(run_dir);
     CommandLine line;
     if (const auto wrong = parse(arguments, line)) return fail(*wrong);
+    // Without this the node would look empty to a user who may not look.
+    if (access(run_dir.path().c_str(), R_OK | X_OK) != 0 && errno == EACCES) {
+        return report_trouble(fmt::format("cannot look into {}: {}", run_dir.path(), std::strerror(EACCES)));
+    }
     if (line.command->changes) return run_change(run_dir, line);
     const std::string_view command = line.command->name;
     if (command == "events2") return run_events2(run_dir, line);
@@ -65,7 +80,9 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace duplex::drbdsetup
 
 int main(int argc, char** argv) {
+    using namespace duplex::drbdsetup;
     // A reader of stdout that goes away is noticed where it matters.
     std::signal(SIGPIPE, SIG_IGN);
-    return duplex::drbdsetup::run(std::vector<std::string>(argv + 1, argv + argc));
+    take_standard_descriptors();
+    return run(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <filesystem>
+#include <string_view>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -31,12 +32,9 @@ std::optional<unsigned> number_of(std::string_view digits) {
 
 }  // namespace
 
-bool looks_like_minor(std::string_view text) {
-    return is_number(text) || text.starts_with("/dev/");
-}
-
 std::optional<unsigned> minor_of(const std::string& text) {
     if (is_number(text)) return number_of(text);
+    if (!text.starts_with('/')) return std::nullopt;
     // The name counts before what it leads to: /dev/drbdN may itself be a link to whatever carries the
     // device.
     fs::path path = text;

@@ -30,13 +30,5 @@ TEST(Minor, IsFoundThroughLinks) {
     fs::remove_all(directory);
 }
 
-TEST(Minor, IsToldFromAResourcesName) {
-    EXPECT_TRUE(looks_like_minor("7"));
-    EXPECT_TRUE(looks_like_minor("/dev/drbd7"));
-    EXPECT_FALSE(looks_like_minor("r7"));
-    EXPECT_FALSE(looks_like_minor("7r"));
-    EXPECT_FALSE(looks_like_minor(""));
-}
-
 }  // namespace
 }  // namespace duplex::drbdsetup

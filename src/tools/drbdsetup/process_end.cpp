@@ -3,8 +3,8 @@
 #include <cerrno>
 #include <cstring>
 #include <poll.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <utility>
 
@@ -16,7 +16,7 @@ Result<ProcessEnd> ProcessEnd::of(const control::Client& client) {
     if (getsockopt(client.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
         return error("cannot find out the process of the resource: {}", std::strerror(errno));
     }
-    const int pidfd = pidfd_open(peer.pid, 0);
+    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0));
     if (pidfd < 0) {
         return error("cannot watch process {} of the resource: {}", peer.pid, std::strerror(errno));
     }

@@ -8,11 +8,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <linux/close_range.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
+
+#include <fmt/ranges.h>
 
 namespace duplex::drbdsetup {
 namespace {
@@ -35,30 +38,34 @@ std::string program_path(const std::string& name) {
 std::string log_path(std::string name) {
     std::ranges::replace(name, '/', '_');
     const char* const directory = std::getenv("DUPLEX_LOG_DIR");
-    const std::string path = directory != nullptr && *directory != '\0' ? directory : "/var/log/duplex";
-    mkdir(path.c_str(), 0750);
-    return fmt::format("{}/{}.log", path, name);
+    return fmt::format("{}/{}.log",
+                       directory != nullptr && *directory != '\0' ? directory : "/var/log/duplex", name);
 }
 
-[[noreturn]] void become(const std::string& program, std::vector<char*>& arguments, const std::string& log,
-                         int ready) {
+Result<int> open_log(const std::string& path) {
+    std::error_code problem;  // if the directory cannot be made, open() says so
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), problem);
+    const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    if (fd < 0) return error("cannot open the log {}: {}", path, strerrordesc_np(errno));
+    return fd;
+}
+
+// In the child. main() has seen to it that descriptors 0 to 2 were taken before the others were opened; log
+// and the pipe's other end lie between them and ready, so ready is not ready_fd, whose close-on-exec would
+// stay.
+[[noreturn]] void become(const std::string& program, std::vector<char*>& arguments, int log, int ready) {
     setsid();
-    const int null = open("/dev/null", O_RDWR);
-    const int log_fd = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0640);
+    signal(SIGPIPE, SIG_DFL);
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     dup2(null, STDIN_FILENO);
-    // Without a place for them its words are lost; that is no reason not to run.
-    dup2(log_fd >= 0 ? log_fd : null, STDOUT_FILENO);
-    dup2(log_fd >= 0 ? log_fd : null, STDERR_FILENO);
-    if (ready == ready_fd) {
-        fcntl(ready_fd, F_SETFD, 0);
-    } else {
-        dup2(ready, ready_fd);
-    }
+    dup2(log, STDOUT_FILENO);
+    dup2(log, STDERR_FILENO);
+    dup2(ready, ready_fd);
     close_range(ready_fd + 1, UINT_MAX, 0);
     if (chdir("/") != 0) _exit(126);
     umask(022);
     execvp(program.c_str(), arguments.data());
-    const std::string why = fmt::format("cannot start {}: {}", program, strerrordesc_np(errno));
+    const std::string why = fmt::format("cannot execute {}: {}", program, strerrordesc_np(errno));
     [[maybe_unused]] const ssize_t written = write(ready_fd, why.data(), why.size());
     _exit(127);
 }
@@ -74,38 +81,47 @@ std::string read_all(int fd) {
     }
 }
 
-// The process writes "ready" to the pipe it inherits, or what is wrong; or it dies and the pipe ends.
-Status start(const std::string& program, std::vector<std::string> words, const std::string& log) {
+std::string end_of(pid_t child) {
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (WIFSIGNALED(status)) return fmt::format("signal {} ended it", WTERMSIG(status));
+    return fmt::format("it ended with status {}", WEXITSTATUS(status));
+}
+
+}  // namespace
+
+Status start_program(const std::string& program, std::vector<std::string> words, const std::string& log) {
+    const std::string path = log_path(log);
+    const Result<int> log_fd = open_log(path);
+    if (!log_fd) return log_fd.error();
     std::array<int, 2> ready{};
     if (pipe2(ready.data(), O_CLOEXEC) != 0) return error("pipe: {}", strerrordesc_np(errno));
+    words.insert(words.begin(), program);
     words.push_back(fmt::format("--ready-fd={}", ready_fd));
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     const pid_t child = fork();
-    if (child == 0) become(program_path(program), arguments, log, ready[1]);
+    if (child == 0) become(program, arguments, *log_fd, ready[1]);
     const int problem = errno;
+    close(*log_fd);
     close(ready[1]);
-    if (child < 0) {
-        close(ready[0]);
-        return error("fork: {}", strerrordesc_np(problem));
-    }
-    const std::string answer = read_all(ready[0]);
+    const std::string answer = child > 0 ? read_all(ready[0]) : std::string();
     close(ready[0]);
+    if (child < 0) return error("fork: {}", strerrordesc_np(problem));
     if (answer == "ready") return Ok{};
-    waitpid(child, nullptr, 0);
-    if (!answer.empty()) return error("{}", answer);
-    return error("{} ended while it started; see {}", program, log);
+    const std::string end = end_of(child);
+    return error("{} did not start: {} (its log is {})", fmt::join(words.begin(), words.end() - 1, " "),
+                 answer.empty() ? end : answer, path);
 }
 
-}  // namespace
-
 Status start_resource_process(const std::string& resource) {
-    return start("duplexd", {"duplexd", resource}, log_path(resource));
+    return start_program(program_path("duplexd"), {resource}, resource);
 }
 
 Status start_proc_process() {
-    return start("duplex", {"duplex", "procfs"}, log_path("procfs"));
+    return start_program(program_path("duplex"), {"procfs"}, "procfs");
 }
 
 }  // namespace duplex::drbdsetup

@@ -6,7 +6,7 @@ namespace duplex::drbdsetup {
 namespace {
 
 std::string usage(std::string_view name) {
-    return usage_of(*control::find_command(name));
+    return command_usage(*control::find_command(name));
 }
 
 TEST(Usage, ShowsOptionsWithTheirRanges) {
@@ -20,8 +20,8 @@ TEST(Usage, ShowsOptionsWithTheirRanges) {
               "USAGE:\n drbdsetup wait-connect {minor} [--wfc-timeout=...] [--degr-wfc-timeout=...]\n"
               "    [--outdated-wfc-timeout=...] [--wait-after-sb=...]\n");
     EXPECT_EQ(usage("disconnect"),
-              "USAGE:\n drbdsetup disconnect [{af}:]{local_addr}[:{port}]\n"
-              "    [{af}:]{remote_addr}[:{port}] [--force={yes|no}]\n");
+              "USAGE:\n drbdsetup disconnect [{af}:]{local_addr}[:{port}] [{af}:]{remote_addr}[:{port}]\n"
+              "    [--force={yes|no}]\n");
     EXPECT_EQ(usage("new-minor"), "USAGE:\n drbdsetup new-minor {resource} {minor} {volume}\n");
 }
 
