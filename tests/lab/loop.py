@@ -10,6 +10,7 @@ from .process import LabError, await_until
 
 LOOP_CONFIGURE = 0x4C0A
 LOOP_CTL_GET_FREE = 0x4C82
+BLKROSET = 0x125D
 LO_FLAGS_AUTOCLEAR = 4
 LO_FLAGS_DIRECT_IO = 16
 LOOP_MAJOR = 7
@@ -64,6 +65,8 @@ class Loop:
         config.info.flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO
         try:
             fcntl.ioctl(fd, LOOP_CONFIGURE, config)
+            # The number's last user may have left it read-only; the kernel remembers that.
+            fcntl.ioctl(fd, BLKROSET, ctypes.c_int(0))
             return fd
         except OSError as error:
             os.close(fd)
