@@ -1,5 +1,6 @@
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,6 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "control/client.hpp"
+#include "control/follower.hpp"
+#include "control/minor_claim.hpp"
 #include "control/node.hpp"
 #include "control/server.hpp"
 #include "control/test_status.hpp"
@@ -60,6 +63,10 @@ class ClientServer : public testing::Test {
     void serve() {
         pollfd waiting{server_->fd(), POLLIN, 0};
         while (poll(&waiting, 1, 0) > 0) server_->serve();
+    }
+    static bool poll_of(const Server& server) {
+        pollfd waiting{server.fd(), POLLIN, 0};
+        return poll(&waiting, 1, 0) > 0;
     }
     // The server works in a thread of its own while the caller blocks in the client.
     template <typename Call>
@@ -271,6 +278,49 @@ TEST_F(ClientServer, AHungProcessDelaysTheNodeOnlySoLong) {
     const NodeStatus answered = served([&] { return ask_all(run_dir_, 10000); });
     EXPECT_TRUE(answered.silent.empty());
     ASSERT_EQ(answered.resources.size(), 1u);
+}
+
+TEST_F(ClientServer, AFollowerSeesResourcesComeAndGo) {
+    Follower follower(run_dir_, {});
+    std::vector<std::string> complaints;
+    EXPECT_EQ(follower.start(complaints), std::vector<std::string>{"r0"});
+    serve();
+    Result<Happening> happening = follower.next(1000);
+    ASSERT_TRUE(happening.ok());
+    ASSERT_EQ(happening->kind, Happening::Kind::event);
+    EXPECT_EQ(happening->resource, "r0");
+    EXPECT_EQ(follower.next(0)->kind, Happening::Kind::timeout);
+
+    FakeService other;
+    other.status_.name = "r1";
+    Result<std::unique_ptr<Server>> second = Server::listen(*run_dir_.socket("r1"), other);
+    ASSERT_TRUE(second.ok());
+    EXPECT_EQ(follower.next(50)->kind, Happening::Kind::timeout);  // seen and asked, not yet answered
+    while (poll_of(**second)) (*second)->serve();
+    happening = follower.next(1000);
+    ASSERT_EQ(happening->kind, Happening::Kind::event);
+    EXPECT_EQ(std::get<StatusEvent>(*happening->event).status.name, "r1");
+
+    second->reset();
+    happening = follower.next(1000);
+    EXPECT_EQ(happening->kind, Happening::Kind::gone);
+    EXPECT_EQ(happening->resource, "r1");
+}
+
+TEST_F(ClientServer, TheNodeTellsDeadFromHung) {
+    const Result<MinorClaim> claim = MinorClaim::take(run_dir_, 2, "r0");
+    ASSERT_TRUE(claim.ok());
+    std::ofstream(run_dir_.minor(5)) << "r7\n";
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    run_dir_.socket("r7")->copy(address.sun_path, sizeof(address.sun_path) - 1);
+    ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    close(fd);
+    EXPECT_EQ(proc_text_of(run_dir_, 50),
+              "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: Duplex-0.1.0            \n"
+              "\n 2: cs:Unknown (process of resource r0 does not answer)\n"
+              "\n 5: cs:Unknown (process of resource r7 has died)\n");
 }
 
 }  // namespace

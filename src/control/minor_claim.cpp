@@ -97,17 +97,24 @@ void MinorClaim::give_up() {
     close(std::exchange(fd_, -1));
 }
 
-std::optional<std::string> resource_of_minor(const RunDir& run_dir, unsigned minor) {
-    const int fd = open(run_dir.minor(minor).c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return std::nullopt;
-    const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    std::string resource = held ? content_of(fd) : std::string();
+namespace {
+
+struct Claimed {
+    std::string resource;  // empty: no such file
+    bool is_held = false;
+};
+
+Claimed look_at(const std::string& path) {
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return {};
+    Claimed claimed;
+    claimed.is_held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    claimed.resource = content_of(fd);
     close(fd);
-    if (resource.empty()) return std::nullopt;
-    return resource;
+    return claimed;
 }
 
-std::vector<unsigned> minors_of(const RunDir& run_dir, std::string_view resource) {
+std::vector<unsigned> minors_where(const RunDir& run_dir, std::string_view resource, bool is_held) {
     std::vector<unsigned> minors;
     const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(run_dir.minors().c_str()), closedir);
     if (!directory) return minors;
@@ -116,10 +123,27 @@ std::vector<unsigned> minors_of(const RunDir& run_dir, std::string_view resource
         unsigned minor = 0;
         const auto [end, failed] = std::from_chars(name.data(), name.data() + name.size(), minor);
         if (failed != std::errc() || end != name.data() + name.size()) continue;
-        if (resource_of_minor(run_dir, minor) == resource) minors.push_back(minor);
+        const Claimed claimed = look_at(run_dir.minor(minor));
+        if (claimed.resource == resource && claimed.is_held == is_held) minors.push_back(minor);
     }
     std::ranges::sort(minors);
     return minors;
+}
+
+}  // namespace
+
+std::optional<std::string> resource_of_minor(const RunDir& run_dir, unsigned minor) {
+    Claimed claimed = look_at(run_dir.minor(minor));
+    if (!claimed.is_held || claimed.resource.empty()) return std::nullopt;
+    return std::move(claimed.resource);
+}
+
+std::vector<unsigned> minors_of(const RunDir& run_dir, std::string_view resource) {
+    return minors_where(run_dir, resource, true);
+}
+
+std::vector<unsigned> minors_left_by(const RunDir& run_dir, std::string_view resource) {
+    return minors_where(run_dir, resource, false);
 }
 
 }  // namespace duplex::control

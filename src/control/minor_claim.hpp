@@ -40,5 +40,7 @@ std::optional<std::string> resource_of_minor(const RunDir& run_dir, unsigned min
 
 // The minors that the resource's process holds.
 std::vector<unsigned> minors_of(const RunDir& run_dir, std::string_view resource);
+// The minors that it held when it died.
+std::vector<unsigned> minors_left_by(const RunDir& run_dir, std::string_view resource);
 
 }  // namespace duplex::control

@@ -43,6 +43,8 @@ TEST_F(MinorClaimTest, OneOwnerAtATime) {
 TEST_F(MinorClaimTest, WhatADeadProcessLeftSaysNothing) {
     std::ofstream(run_dir_.minor(0)) << "r9\n";
     EXPECT_EQ(resource_of_minor(run_dir_, 0), std::nullopt);
+    EXPECT_TRUE(minors_of(run_dir_, "r9").empty());
+    EXPECT_EQ(minors_left_by(run_dir_, "r9"), std::vector{0u});
     const Result<MinorClaim> claim = MinorClaim::take(run_dir_, 0, "r0");
     ASSERT_TRUE(claim.ok());
     EXPECT_EQ(resource_of_minor(run_dir_, 0), "r0");

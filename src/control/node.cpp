@@ -79,8 +79,9 @@ std::string proc_text_of(const RunDir& run_dir, int timeout_ms) {
     const NodeStatus node = ask_all(run_dir, timeout_ms);
     std::vector<SilentMinor> minors;
     for (const SilentResource& resource : node.silent) {
-        for (const unsigned minor : minors_of(run_dir, resource.name))
-            minors.push_back({minor, resource.name});
+        const auto claimed =
+            resource.dead ? minors_left_by(run_dir, resource.name) : minors_of(run_dir, resource.name);
+        for (const unsigned minor : claimed) minors.push_back({minor, resource.name, resource.dead});
     }
     return proc_text(node.resources, minors);
 }

@@ -124,8 +124,8 @@ std::string proc_text(std::span<const engine::ResourceStatus> resources,
                       std::span<const SilentMinor> silent) {
     std::map<unsigned, std::string> devices;
     for (const SilentMinor& minor : silent) {
-        devices[minor.minor] = fmt::format("{:2}: cs:Unknown (process of resource {} does not answer)\n",
-                                           minor.minor, minor.resource);
+        devices[minor.minor] = fmt::format("{:2}: cs:Unknown (process of resource {} {})\n", minor.minor,
+                                           minor.resource, minor.dead ? "has died" : "does not answer");
     }
     for (const engine::ResourceStatus& resource : resources) {
         for (const engine::VolumeStatus& volume : resource.volumes) {

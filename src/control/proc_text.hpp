@@ -29,10 +29,11 @@ std::string progress_lines(const ProgressNumbers& numbers);
 // One minor's lines.
 std::string proc_device_text(const engine::ResourceStatus& resource, const engine::VolumeStatus& volume);
 
-// A minor that a process has claimed that does not answer.
+// A minor of a process that says nothing about it.
 struct SilentMinor {
     unsigned minor = 0;
     std::string resource;
+    bool dead = false;  // the process is gone; else it does not answer
 };
 
 // The whole file: all minors of the node in their order.

@@ -55,7 +55,7 @@ TEST(ProcText, GapsInMinorsShowAsEmptyLines) {
     r0.volumes = {test_volume(0, 3), test_volume(1, 1)};
     r1.volumes = {engine::VolumeStatus{}};
     r1.volumes[0].minor = 12;
-    const SilentMinor silent{4, "r9"};
+    const SilentMinor silent{4, "r9", false};
     EXPECT_EQ(proc_text(std::array{r0, r1}, std::span(&silent, 1)),
               "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: Duplex-0.1.0            \n"
               "\n 1: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n"

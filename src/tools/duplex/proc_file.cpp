@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <map>
 #include <memory>
 #include <poll.h>
 #include <sys/file.h>
@@ -53,8 +54,15 @@ class Descriptor {
 
 // ---- the file system
 
-const RunDir& run_dir_of(fuse_req_t request) {
-    return *static_cast<const RunDir*>(fuse_req_userdata(request));
+struct FileSystem {
+    const RunDir& run_dir;
+    // What each opening of the file reads: made at its beginning, and again whenever it is read from there.
+    std::map<uint64_t, std::string> opened;
+    uint64_t next_handle = 1;
+};
+
+FileSystem& file_system_of(fuse_req_t request) {
+    return *static_cast<FileSystem*>(fuse_req_userdata(request));
 }
 
 bool fill_attributes(fuse_ino_t inode, struct stat& attributes) {
@@ -108,15 +116,6 @@ void read_directory(fuse_req_t request, fuse_ino_t inode, size_t size, off_t off
     fuse_reply_buf(request, bytes.data(), used);
 }
 
-// What one opening of the file reads: made at its beginning, and again whenever it is read from there.
-struct Opened {
-    std::string text;
-};
-
-Opened& opened(const fuse_file_info& info) {
-    return *reinterpret_cast<Opened*>(info.fh);
-}
-
 void open_file(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     if (inode != file_inode) {
         fuse_reply_err(request, EISDIR);
@@ -126,22 +125,24 @@ void open_file(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
         fuse_reply_err(request, EACCES);
         return;
     }
-    auto file = std::make_unique<Opened>();
+    FileSystem& files = file_system_of(request);
     info->direct_io = 1;  // no page cache between the reader and the text
-    info->fh = reinterpret_cast<uint64_t>(file.get());
-    if (fuse_reply_open(request, info) == 0) (void)file.release();
+    info->fh = files.next_handle++;
+    files.opened[info->fh];
+    if (fuse_reply_open(request, info) != 0) files.opened.erase(info->fh);
 }
 
 void release_file(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
-    const std::unique_ptr<Opened> file(&opened(*info));
+    file_system_of(request).opened.erase(info->fh);
     fuse_reply_err(request, 0);
 }
 
 void read_file(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {
-    Opened& file = opened(*info);
-    if (offset == 0) file.text = control::proc_text_of(run_dir_of(request), answer_timeout_ms);
-    const size_t begin = std::min(static_cast<size_t>(offset), file.text.size());
-    fuse_reply_buf(request, file.text.data() + begin, std::min(size, file.text.size() - begin));
+    FileSystem& files = file_system_of(request);
+    std::string& text = files.opened[info->fh];
+    if (offset == 0) text = control::proc_text_of(files.run_dir, answer_timeout_ms);
+    const size_t begin = std::min(static_cast<size_t>(offset), text.size());
+    fuse_reply_buf(request, text.data() + begin, std::min(size, text.size() - begin));
 }
 
 fuse_lowlevel_ops operations() {
@@ -157,8 +158,8 @@ fuse_lowlevel_ops operations() {
 
 // ---- serving it
 
-Result<std::unique_ptr<fuse_session, Closing>> mount(const RunDir& run_dir) {
-    const std::string path = run_dir.proc();
+Result<std::unique_ptr<fuse_session, Closing>> mount(FileSystem& files) {
+    const std::string path = files.run_dir.proc();
     // What a killed process left here answers nothing any more.
     while (umount2(path.c_str(), MNT_DETACH) == 0) {
     }
@@ -169,7 +170,8 @@ Result<std::unique_ptr<fuse_session, Closing>> mount(const RunDir& run_dir) {
     fuse_args arguments{3, pointers.data(), 0};
     const fuse_lowlevel_ops table = operations();
     std::unique_ptr<fuse_session, Closing> session(
-        fuse_session_new(&arguments, &table, sizeof table, const_cast<RunDir*>(&run_dir)));
+        fuse_session_new(&arguments, &table, sizeof table, &files));
+    fuse_opt_free_args(&arguments);
     if (!session) return error("no FUSE session for {}", path);
     if (fuse_session_mount(session.get(), path.c_str()) != 0) return error("cannot mount {}", path);
     return session;
@@ -219,7 +221,8 @@ Status serve_proc_file(const RunDir& run_dir, const std::function<void()>& ready
             ready();
             return Ok{};
         }
-        auto session = mount(run_dir);
+        FileSystem files{run_dir, {}, 1};
+        auto session = mount(files);
         if (!session) return session.error();
         ready();
         serve(session->get(), run_dir, inotify.get());
