@@ -137,6 +137,11 @@ void Checker::follow(Node& node) {
     if (open && !was_open && (now.conn < ConnState::connected || now.pdsk <= DiskState::failed) &&
         now.disk == DiskState::up_to_date)
         oracle_.promoted_alone(side);
+    if (open && !was_open && now.conn >= ConnState::connected && now.disk <= DiskState::failed &&
+        now.pdsk == DiskState::up_to_date && peer.state().role != Role::primary) {
+        oracle_.promoted_alone(1 - side);
+        oracle_.joined_diskless(side);
+    }
     if (open && now.conn < ConnState::connected) oracle_.primary_alone(side);
     if (was.conn < ConnState::connected && now.conn >= ConnState::connected &&
         now.disk <= DiskState::failed && now.pdsk == DiskState::up_to_date)

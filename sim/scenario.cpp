@@ -118,6 +118,7 @@ void draw_faults(Random& random, Scenario& s) {
     w.invalidate = s.data_sectors > 100 * mib_sectors ? 0 : weight(random, 15);
     w.pause = weight(random, 15);
     if (random.chance(5)) w = Weights{};
+    s.failing_disk = static_cast<unsigned>(random.below(2));
     s.failing_handlers_percent = random.chance(10) ? 20 : 0;
     s.forced_alone = !s.skip_initial_sync && random.chance(30);
     s.wait_for_first_sync = random.chance(70);

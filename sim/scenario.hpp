@@ -73,6 +73,7 @@ struct Scenario {
     bool forced_alone = false;        // the first primary --force comes before the first connect
     bool wait_for_first_sync = true;  // before the faults begin
     bool promote_anything = false;    // also where it makes a split brain
+    unsigned failing_disk = 0;        // the side whose disk has errors; with both there are no good data left
     unsigned failing_handlers_percent = 0;
     bool both_machines_fail = false;  // a power loss may take both
     uint64_t chaos_us = 20'000'000;

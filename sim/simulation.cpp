@@ -141,10 +141,8 @@ void Simulation::promote(Node& node, bool force) {
 }
 
 void Simulation::demote(Node& node, std::function<void()> then) {
-    ++busy_[node.side()];
     say(fmt::format("{}: stops its applications", node.name()));
     workloads_[node.side()]->stop([this, &node, then] {
-        --busy_[node.side()];
         command(
             node, "secondary",
             [](engine::Resource& r, engine::Done done) { r.secondary(0, std::move(done)); },
@@ -313,6 +311,7 @@ bool Simulation::happens(Node& node, unsigned what) {
             cable_.reset_all();
             return true;
         case 4: {
+            if (node.side() != scenario_.failing_disk) return false;
             say(fmt::format("{}: the disk fails", node.name()));
             Disk::Broken& broken = node.data_disk().broken;
             broken.first = random.below(scenario_.data_sectors);
@@ -410,12 +409,19 @@ void Simulation::tidy(Node& node) {
     if (!node.running()) return start(node);
     if (busy(node)) return;
     const State s = node.state();
-    if (s.disk == DiskState::diskless) return attach(node);
+    Workload& workload = *workloads_[node.side()];
+    if (s.disk == DiskState::diskless) {
+        attach(node, [this, &node](const Reply& reply) {
+            if (!reply.ok() && node.state().conn == ConnState::stand_alone) connect(node, false);
+        });
+        return;
+    }
     if (s.user_isp)
         return command(node, "resume-sync",
                        [](engine::Resource& r, engine::Done done) { r.resume_sync(0, std::move(done)); });
-    if (s.role == Role::primary && !workloads_[node.side()]->active() && checker_.all_in_sync())
-        return demote(node);
+    if (s.role == Role::primary && !workload.active() && checker_.all_in_sync()) return demote(node);
+    // Frozen I/O is sent again when the connection is new (states 15.3).
+    if (s.susp_nod && s.conn == ConnState::connected && s.pdsk == DiskState::up_to_date) cable_.reset_all();
     if (s.conn != ConnState::stand_alone) return;
     // Plainly first; if that ends again the data have parted, and one side has to give way: the second node.
     if (++stand_alone_seen_[node.side()] <= 2) return connect(node, false);
