@@ -468,7 +468,11 @@ void AppIo::connection_lost(AppRequest& request) {
     answered_by_peer(request);
     request.net_done = true;
     request.net_ok = request.postponed = false;
-    if (request.op == Op::read) request.retry_wanted = true;
+    // Without data anywhere it waits for them, if that is what on-no-data-accessible says, and starts anew; what
+    // one side may have of it already is dirty until then (states 9.8, 15.6).
+    const bool frozen = core_.susp_nod && request.is_write() && !request.completed;
+    if (frozen) device_.set_out_of_sync(request.sector, request.size_bytes);
+    request.retry_wanted = request.op == Op::read || frozen;
     check(request);
 }
 
@@ -495,6 +499,10 @@ void AppIo::restart_postponed(const Interval& over) {
 void AppIo::check(AppRequest& request) {
     if (request.local_pending || request.net_queued) return;
     if (!request.completed) {
+        if (request.retry_wanted && request.is_write()) {
+            start_over(request);
+            return;
+        }
         if (request.retry_wanted && request.retries < retries_max) {
             ++request.retries;
             retry_read(request);

@@ -173,6 +173,7 @@ class Device final : public Volume {
     void immediate_effects(const State& old_state, const State& new_state);
     void update_flags(const State& new_state);
     Task<> after_change(State old_state, State new_state, bool held_completions);
+    void thaw_if_data_are_back();
     Task<> start_of_source(State old_state, State new_state);
     Task<> generation_after_change(State old_state, State new_state);
     void report_to_peer(const State& old_state, const State& new_state);

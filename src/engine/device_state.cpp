@@ -126,6 +126,7 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
     }
     if (without_data(n) && !without_data(o))  // D2
         core_.ports.host.run_handler("pri-on-incon-degr", static_cast<int>(minor_), [](int) {});
+    if (n.susp_nod) thaw_if_data_are_back();  // D3
     if (!is_source(o.conn) && is_source(n.conn) && disk) {  // D5
         Task<> started = start_of_source(o, n);
         co_await started;
@@ -168,6 +169,19 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
         co_await written;
     }
     if (o.conn != n.conn && n.conn == ConnState::wf_bitmap_s) core_.tasks.add(send_bitmap());  // D7
+}
+
+// D3: every volume reaches UpToDate data again. What was frozen starts anew.
+void Device::thaw_if_data_are_back() {
+    for (const Device* device : core_.all_devices()) {
+        const State s = device->state();
+        const bool reachable = s.disk == DiskState::up_to_date ||
+                               (s.conn >= ConnState::connected && s.pdsk == DiskState::up_to_date);
+        if (s.role == Role::primary && !reachable) return;
+    }
+    State wanted = state();
+    wanted.susp_nod = false;
+    change_state(wanted, ChangeKind::fact);
 }
 
 Task<> Device::start_of_source(State, State) {
