@@ -14,12 +14,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (const auto request = decode_request(line)) {
         const std::string written = encode(*request);
         const auto again = decode_request(std::string_view(written).substr(0, written.size() - 1));
-        duplex::ensure(again.ok() && encode(*again) == written);
+        ensure(again.ok() && encode(*again) == written);
     }
     if (const auto status = decode_status(line)) {
         const std::string written = encode_status(*status);
         const auto again = decode_status(std::string_view(written).substr(0, written.size() - 1));
-        duplex::ensure(again.ok() && encode_status(*again) == written);
+        ensure(again.ok() && encode_status(*again) == written);
     }
     (void)decode_reply(line);
     (void)decode_event(line);
