@@ -199,6 +199,7 @@ class Device final : public Volume {
     void resync_new_area();
     bool confirms_end(const State& packet, DiskState& real);
     Task<> role_changed(Role role, bool forced);
+    bool waits_for_barrier();
     void tell_watchers_primary();
     Task<> switch_al_updates(bool on);
     Task<bool> transfer_bitmap(ConnState entered);
