@@ -88,8 +88,9 @@ void PeerIo::submit(PeerRequest& request, IoKind kind) {
     device_.disk->data.submit(io);
 }
 
+// Until it is given back, or goes on to the peer, it counts as submitted: what an error brings about (the end
+// of a resync, of the connection) leaves it alone.
 void PeerIo::local_completed(PeerRequest& request, int error) {
-    request.submitted = false;
     --at_disk_;
     switch (request.kind) {
         case PeerKind::write:
@@ -311,7 +312,10 @@ void PeerIo::serve_read(PeerRequest& read) {
 
 void PeerIo::read_completed(PeerRequest& read, int error) {
     if (error) device_.data_io_failed(error, true);
-    if (!error && !read.orphan && send_block(read, wire::Command::data_reply)) return;
+    if (!error && !read.orphan && send_block(read, wire::Command::data_reply)) {
+        read.submitted = false;
+        return;
+    }
     if (error && !read.orphan) send_ack(wire::Command::neg_dreply, read);
     give(read);
 }
@@ -378,6 +382,7 @@ void PeerIo::resync_read_completed(PeerRequest& read, int error) {
         device_.resync.check_complete();
         return;
     }
+    read.submitted = false;
     read.answered = true;
     if (read.command == wire::Command::rs_thin_req && all_zero(read.buffer, read.size_bytes)) {
         core_.connection.link.send_packet(Channel::data, wire::Command::rs_deallocated, device_.wire_number(),
