@@ -147,7 +147,13 @@ void AppIo::resume() {
 }
 
 void AppIo::retry_held() {
-    while (!deliverable_.empty()) deliver(deliverable_.pop_front());
+    while (!deliverable_.empty()) {
+        AppRequest& request = deliverable_.pop_front();
+        if (completion_holds_ > 0 && request.is_write())
+            held_back_.push_back(request);
+        else
+            deliver(request);
+    }
     while (!held_.empty() && may_start()) begin(held_.pop_front());
 }
 
@@ -348,7 +354,7 @@ void AppIo::send_read(AppRequest& request) {
     ++peer_pending_;
     request.epoch = connection.transfer_log.current_epoch();
     connection.barrier_before(request.epoch);
-    connection.transfer_log.remote_reads.push_back(request);
+    connection.transfer_log.not_in_an_epoch.push_back(request);
     request.sent_ms = core_.ports.clock.now_ms();
     const wire::BlockRequest head{request.sector, block_id_of(request, core_.app_requests.index_of(&request)),
                                   request.size_bytes};
@@ -361,7 +367,7 @@ void AppIo::send_read(AppRequest& request) {
 
 void AppIo::retry_read(AppRequest& request) {
     if (static_cast<ListNode<InTransferLog>&>(request).linked())
-        core_.connection.transfer_log.remote_reads.remove(request);
+        core_.connection.transfer_log.not_in_an_epoch.remove(request);
     request.started = request.in_flight = false;
     --in_flight_;
     request.reset_progress();
@@ -451,7 +457,7 @@ void AppIo::barrier_acked(AppRequest& request) {
 
 void AppIo::read_answered(AppRequest& request) {
     answered_by_peer(request);
-    core_.connection.transfer_log.remote_reads.remove(request);
+    core_.connection.transfer_log.not_in_an_epoch.remove(request);
     request.net_ok = request.net_done = true;
     device_.counters.received_kib += kib(request.size_bytes);
     check(request);
@@ -468,8 +474,8 @@ void AppIo::connection_lost(AppRequest& request) {
     answered_by_peer(request);
     request.net_done = true;
     request.net_ok = request.postponed = false;
-    // Without data anywhere it waits for them, if that is what on-no-data-accessible says, and starts anew; what
-    // one side may have of it already is dirty until then (states 9.8, 15.6).
+    // Without data anywhere it waits for them, if that is what on-no-data-accessible says, and starts anew;
+    // what one side may have of it already is dirty until then (states 9.8, 15.6).
     const bool frozen = core_.susp_nod && request.is_write() && !request.completed;
     if (frozen) device_.set_out_of_sync(request.sector, request.size_bytes);
     request.retry_wanted = request.op == Op::read || frozen;
@@ -487,7 +493,8 @@ void AppIo::restart_postponed(const Interval& over) {
             return false;
         });
         if (!found) return;
-        core_.connection.transfer_log.remove(*found);
+        TransferLog& log = core_.connection.transfer_log;
+        (found->net_done ? log.not_in_an_epoch : log.requests()).remove(*found);
         answered_by_peer(*found);
         start_over(*found);
     }

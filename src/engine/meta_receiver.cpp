@@ -191,6 +191,7 @@ void Connection::acknowledge_epoch(uint32_t epoch) {
     TransferLog::Requests& log = transfer_log.requests();
     while (!log.empty() && log.front().epoch == epoch) {
         AppRequest& request = log.pop_front();
+        if (request.postponed) transfer_log.not_in_an_epoch.push_back(request);
         request.device->app.barrier_acked(request);
     }
     transfer_log.forget_conflict(epoch);

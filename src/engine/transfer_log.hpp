@@ -38,8 +38,9 @@ class TransferLog {
     uint64_t last_barrier_ms() const { return last_barrier_ms_; }
 
     Requests& requests() { return log_; }
-    // Reads that the peer is to answer. In no epoch, but lost with the connection like the writes.
-    Requests remote_reads;
+    // Lost with the connection like the writes: reads that the peer is to answer, and writes that it wants
+    // again although their epoch is acknowledged.
+    Requests not_in_an_epoch;
     uint32_t epochs_open() const { return epochs_open_; }
     // Its barrier has left: no write of it is still to be sent.
     bool barrier_sent_for(uint32_t epoch) const {
