@@ -99,10 +99,9 @@ void Disk::complete(Operations::iterator operation) {
 }
 
 bool Disk::fails(const engine::DiskIo& io) {
-    if (broken.percent == 0) return false;
+    if (broken.percent == 0 || io.kind == engine::IoKind::flush) return false;
     if (io.kind == engine::IoKind::read ? !broken.reads : !broken.writes) return false;
-    if (io.kind != engine::IoKind::flush &&
-        (io.sector.value >= broken.end || io.sector.value + io.size_bytes / sector_bytes <= broken.first))
+    if ((io.sector.value >= broken.end || io.sector.value + io.size_bytes / sector_bytes <= broken.first))
         return false;
     return scheduler_.random.chance(broken.percent);
 }
