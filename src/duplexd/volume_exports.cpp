@@ -31,7 +31,9 @@ Status VolumeExports::start(const Settings& settings) {
         const std::string directory = run_dir_.path() + "/nbd";
         if (Status made = make_directory(directory); !made) return made;
         auto server = std::make_unique<exports::nbd::Server>(loop_, volume_, resource_, runtime::log_line);
-        if (Status started = server->start(fmt::format("{}/{}.sock", directory, device_name)); !started) {
+        if (Status started =
+                server->start(fmt::format("{}/{}-{}.sock", directory, resource_, volume_.number()));
+            !started) {
             return error("NBD export of {}: {}", device_name, started.error().text);
         }
         nbd_ = std::move(server);

@@ -290,7 +290,7 @@ void AppIo::send_write(AppRequest& request) {
     request.sent_ms = core_.ports.clock.now_ms();
     request.net_queued = connection.link.send(Channel::data, packet);
     if (request.net_queued) connection.transfer_log.write_sent(request.epoch);
-    device_.counters.sent_kib += kib(request.size_bytes);
+    if (request.op == Op::write) device_.counters.sent_kib += kib(request.size_bytes);
 }
 
 void AppIo::submit_local(AppRequest& request) {
@@ -516,7 +516,10 @@ void AppIo::check(AppRequest& request) {
             return;
         }
         if (request.net_pending || request.postponed) return;
-        const bool ok = request.local_ok || request.net_ok;
+        // A write that is nowhere but on a disk that a resync will overwrite, or that is being given up, is
+        // lost (the kernel calls it written, states 9.8).
+        const bool local_counts = !request.is_write() || device_.state().disk == DiskState::up_to_date;
+        const bool ok = (request.local_ok && local_counts) || request.net_ok;
         complete(request, ok ? 0 : request.local_error ? request.local_error : EIO);
     }
     if (!request.net_part || request.net_done) destroy(request);

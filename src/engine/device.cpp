@@ -223,7 +223,7 @@ VolumeStatus Device::status() const {
     s.state = state();
     s.size_sectors = size_sectors_;
     s.out_of_sync_bits = bitmap.set_bits();
-    s.epochs = core_.connection.transfer_log.epochs_open();
+    s.epochs = core_.connection.transfer_log.epochs_open() + 1;  // the kernel counts the current one
     s.counters = counters;
     s.counters.local_pending = app.local_pending();
     s.counters.peer_pending = app.peer_pending();

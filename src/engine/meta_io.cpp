@@ -11,7 +11,6 @@ namespace duplex::engine {
 namespace {
 
 constexpr uint64_t staged_pages_max = 64;
-constexpr uint64_t sectors_per_page = meta::bitmap_page_bytes / sector_bytes;
 
 Task<int> flush(Executor& executor, Disk& disk) {
     AwaitedIo io(executor, disk);
