@@ -127,6 +127,7 @@ Task<int> MetaIo::write_al(const ActivityLog& log, Bitmap& bitmap) {
         Task<int> written = write_pages(bitmap, page, 1);
         const int error = co_await written;
         if (error) co_return error;
+        ++bitmap_writes_;
     }
     // A page that somebody else is writing counts as clean already, but is not stable before that write has
     // ended.
@@ -203,7 +204,6 @@ Task<int> MetaIo::write_pages(Bitmap& bitmap, uint64_t first, uint64_t count) {
         for (uint64_t i = 0; i < count; ++i) bitmap.mark_page_dirty(first + i);
         co_return error;
     }
-    bitmap_writes_ += count;
     co_return 0;
 }
 

@@ -64,6 +64,7 @@ class MetaIo {
     // All dirty pages; a page that gets dirty meanwhile may or may not be included.
     Task<int> write_bitmap(Bitmap& bitmap);
 
+    // Pages written for transactions; like the kernel's counter it leaves out those written as a whole.
     uint64_t bitmap_writes() const { return bitmap_writes_; }
     uint64_t al_writes() const { return al_writes_; }
 

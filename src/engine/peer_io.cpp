@@ -193,9 +193,9 @@ Started PeerIo::start_write(PeerRequest& write) {
 
 void PeerIo::submit_write(PeerRequest& write) {
     ++active_writes_;
-    device_.counters.received_kib += kib(write.size_bytes);
     device_.counters.written_kib += kib(write.size_bytes);
     if (write.command == wire::Command::data) {
+        device_.counters.received_kib += kib(write.size_bytes);
         submit(write, IoKind::write);
         return;
     }
