@@ -142,7 +142,11 @@ void Checker::follow(Node& node) {
         oracle_.promoted_alone(1 - side);
         oracle_.joined_diskless(side);
     }
-    if (open && now.conn < ConnState::connected) oracle_.primary_alone(side);
+    // One of the two goes on without the other: as Primary, or as the disk of a diskless one.
+    if (open && (now.conn < ConnState::connected || now.pdsk <= DiskState::failed))
+        oracle_.primary_alone(side);
+    else if (open && now.disk <= DiskState::failed)
+        oracle_.primary_alone(1 - side);
     if (was.conn < ConnState::connected && now.conn >= ConnState::connected &&
         now.disk <= DiskState::failed && now.pdsk == DiskState::up_to_date)
         oracle_.joined_diskless(side);

@@ -421,7 +421,10 @@ void Simulation::tidy(Node& node) {
                        [](engine::Resource& r, engine::Done done) { r.resume_sync(0, std::move(done)); });
     if (s.role == Role::primary && !workload.active() && checker_.all_in_sync()) return demote(node);
     // Frozen I/O is sent again when the connection is new (states 15.3).
-    if (s.susp_nod && s.conn == ConnState::connected && s.pdsk == DiskState::up_to_date) cable_.reset_all();
+    const bool peer_is_good = s.conn == ConnState::connected && s.pdsk == DiskState::up_to_date;
+    if (s.susp_nod && peer_is_good) cable_.reset_all();
+    // So does a disk that had errors become a sync target.
+    if (s.disk == DiskState::inconsistent && peer_is_good) cable_.reset_all();
     if (s.conn != ConnState::stand_alone) return;
     // Plainly first; if that ends again the data have parted, and one side has to give way: the second node.
     if (++stand_alone_seen_[node.side()] <= 2) return connect(node, false);
