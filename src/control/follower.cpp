@@ -13,7 +13,9 @@ namespace duplex::control {
 Follower::Follower(RunDir run_dir, std::string only) : run_dir_(std::move(run_dir)), only_(std::move(only)) {
     // Before the first look, so that nothing is missed between the two. A socket gets its name by a rename.
     inotify_ = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (inotify_ >= 0) inotify_add_watch(inotify_, run_dir_.path().c_str(), IN_MOVED_TO);
+    const bool made = run_dir_.make().ok();  // there may have been no resource yet
+    is_watching_ =
+        made && inotify_ >= 0 && inotify_add_watch(inotify_, run_dir_.path().c_str(), IN_MOVED_TO) >= 0;
 }
 
 Follower::~Follower() {
@@ -37,6 +39,10 @@ bool Follower::follow(const std::string& resource, std::string& complaint) {
 
 std::vector<std::string> Follower::start(std::vector<std::string>& complaints) {
     std::vector<std::string> followed;
+    if (!is_watching_) {
+        complaints.push_back(
+            fmt::format("cannot watch {}: new resources will not be noticed", run_dir_.path()));
+    }
     for (const std::string& resource : run_dir_.resources()) {
         if (!only_.empty() && resource != only_) continue;
         std::string complaint;
@@ -71,7 +77,9 @@ std::optional<Result<Happening>> Follower::from_clients() {
             happening.kind = Happening::Kind::event;
             happening.event = std::move(*event);
         } else {
-            clients_.erase(resource);
+            clients_.erase(happening.resource);
+            // Its successor may have been noticed, and passed over, while this one seemed to live.
+            look_for_new_resources();
         }
         return Result<Happening>(std::move(happening));
     }

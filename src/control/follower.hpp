@@ -48,6 +48,7 @@ class Follower {
     RunDir run_dir_;
     std::string only_;
     int inotify_ = -1;
+    bool is_watching_ = false;
     std::map<std::string, Client> clients_;
 };
 

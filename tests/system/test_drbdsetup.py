@@ -256,6 +256,15 @@ def test_dead_process(connected):
     gives(node, "status", 0, "")
 
 
+def test_down_clears_away_a_dead_process(connected):
+    node = connected.left
+    node.run(f"kill -9 {running(node)[0]}")
+    await_until(lambda: not running(node), "it is gone")
+    assert "has died" in node.drbdsetup("status").output
+    gives(node, "down r0", 0, "")
+    gives(node, "status", 0, "")
+
+
 def test_hanging_process_is_named(connected):
     node = connected.left
     pid = running(node)[0]
@@ -263,9 +272,11 @@ def test_hanging_process_is_named(connected):
     try:
         outcome = node.drbdsetup("cstate 0", check=False)
         assert (outcome.status, outcome.output) == (20, "the process of resource r0 does not answer\n")
+        gives(node, "wait-connect 0", 20, "the process of resource r0 does not answer\n")
+        gives(node, "events2 --now", 0, "the process of resource r0 does not answer\nexists -\n")
     finally:
         node.run(f"kill -CONT {pid}")
-    gives(node, "cstate 0", 0, "Connected\n")
+    assert node.drbdsetup("cstate 0").status == 0
 
 
 @pytest.mark.skipif(not os.path.exists(REAL_DRBDADM), reason="drbd-utils is not installed")

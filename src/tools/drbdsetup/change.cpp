@@ -2,7 +2,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,8 +31,6 @@ using control::Object;
 using control::Request;
 using control::RunDir;
 using engine::Reply;
-
-constexpr int endpoints_timeout_ms = 5000;
 
 Request request_of(const CommandLine& line, size_t object_words) {
     Request request;
@@ -127,7 +127,7 @@ int change_resource(const RunDir& run_dir, const CommandLine& line) {
 int change_connection(const RunDir& run_dir, const CommandLine& line) {
     Request request = request_of(line, 0);
     if (Status resolved = resolve_endpoints(request); !resolved) return report_trouble(resolved.error().text);
-    for (const engine::ResourceStatus& resource : control::ask_all(run_dir, endpoints_timeout_ms).resources) {
+    for (const engine::ResourceStatus& resource : control::ask_all(run_dir, answer_timeout_ms).resources) {
         if (!control::names_connection(request, resource.connection)) continue;
         ConnectFailure failure;
         std::optional<Client> client = Client::connect(run_dir, resource.name, failure);
@@ -160,6 +160,19 @@ int new_resource(const RunDir& run_dir, const CommandLine& line) {
     return status;
 }
 
+// A new process may be about to take the place of the dead one. It does so under the same lock
+// (control/server.cpp), so what is dead under the lock may go.
+void remove_dead_socket(const RunDir& run_dir, const std::string& resource) {
+    const int lock = open(run_dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0) return;
+    ConnectFailure failure;
+    if (flock(lock, LOCK_EX) == 0 && !Client::connect(run_dir, resource, failure) &&
+        failure.absence == Absence::dead) {
+        if (const Result<std::string> socket = run_dir.socket(resource)) unlink(socket->c_str());
+    }
+    close(lock);
+}
+
 // down, del-resource: the process goes with the resource.
 int remove_resource(const RunDir& run_dir, const CommandLine& line) {
     const std::string& name = line.words[0];
@@ -169,9 +182,8 @@ int remove_resource(const RunDir& run_dir, const CommandLine& line) {
     if (!client) {
         if (!is_down || failure.absence == Absence::refused) return unknown_resource(name, failure);
         if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "Resource unknown\n");
-        if (failure.absence == Absence::dead) {
-            if (const Result<std::string> socket = run_dir.socket(name)) unlink(socket->c_str());
-        }
+        if (failure.absence == Absence::dead) remove_dead_socket(run_dir, name);
+        unregister_resource(name);
         return 0;
     }
     const Result<ProcessEnd> end = ProcessEnd::of(*client);

@@ -44,9 +44,14 @@ Result<std::vector<StatusEvent>> initial_statuses(Follower& follower, std::vecto
                                                   std::vector<Happening>& later) {
     std::vector<StatusEvent> statuses;
     while (!awaited.empty()) {
-        Result<Happening> happening = follower.next(-1);
+        Result<Happening> happening = follower.next(answer_timeout_ms);
         if (!happening) return happening.error();
         if (happening->kind == Happening::Kind::reader_gone) return error("nobody reads");
+        if (happening->kind == Happening::Kind::timeout) {
+            for (const std::string& silent : awaited)
+                fmt::print(stderr, "the process of resource {} does not answer\n", silent);
+            break;  // if it does later, that is an event like others
+        }
         const auto found = std::ranges::find(awaited, happening->resource);
         if (found == awaited.end()) {
             later.push_back(std::move(*happening));

@@ -29,8 +29,6 @@ using control::Client;
 using control::ConnectFailure;
 using control::RunDir;
 
-constexpr int answer_timeout_ms = 10'000;
-
 void put(const std::string& text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
 }

@@ -11,6 +11,10 @@
 namespace duplex::drbdsetup {
 
 inline constexpr int exit_failure = 10;
+// Far above what any answer takes. Commands that change something may take their time; these wait without a
+// limit.
+inline constexpr int answer_timeout_ms = 10'000;
+
 inline constexpr int exit_usage = 20;  // and for whatever keeps us from talking to a process
 
 // The commands, by what they are about. Each gives the exit status.

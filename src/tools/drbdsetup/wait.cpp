@@ -64,7 +64,7 @@ int run_wait(const RunDir& run_dir, const CommandLine& line) {
     const auto begin = Clock::now();
     std::optional<uint32_t> limit_s;  // chosen by the first status
     for (;;) {
-        int wait_ms = -1;
+        int wait_ms = limit_s ? -1 : answer_timeout_ms;
         if (limit_s && *limit_s > 0) {
             const auto passed =
                 std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
@@ -74,7 +74,8 @@ int run_wait(const RunDir& run_dir, const CommandLine& line) {
         if (!happening) return report_trouble(happening.error().text);
         switch (happening->kind) {
             case Happening::Kind::timeout:
-                return exit_timeout;
+                if (limit_s) return exit_timeout;
+                return report_trouble(fmt::format("the process of resource {} does not answer", *name));
             case Happening::Kind::reader_gone:
                 return 0;
             case Happening::Kind::gone:
