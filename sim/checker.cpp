@@ -140,16 +140,16 @@ void Checker::follow(Node& node) {
     if (open && !was_open && now.conn >= ConnState::connected && now.disk <= DiskState::failed &&
         now.pdsk == DiskState::up_to_date && peer.state().role != Role::primary) {
         oracle_.promoted_alone(1 - side);
-        oracle_.joined_diskless(side);
+        oracle_.follow_other(side);
     }
     // One of the two goes on without the other: as Primary, or as the disk of a diskless one.
-    if (open && (now.conn < ConnState::connected || now.pdsk <= DiskState::failed))
+    if ((open || was_open) && (now.conn < ConnState::connected || now.pdsk <= DiskState::failed))
         oracle_.primary_alone(side);
     else if (open && now.disk <= DiskState::failed)
         oracle_.primary_alone(1 - side);
     if (was.conn < ConnState::connected && now.conn >= ConnState::connected &&
         now.disk <= DiskState::failed && now.pdsk == DiskState::up_to_date)
-        oracle_.joined_diskless(side);
+        oracle_.follow_other(side);
     // After an I/O error with pass_on the disk's data count for nothing any more.
     if (was.disk == DiskState::up_to_date && now.disk == DiskState::inconsistent && !is_target(now.conn))
         oracle_.discard_ordered(side);

@@ -90,6 +90,11 @@ bool Oracle::has_under_way(const Admissible& set) const {
     return std::any_of(set.begin(), set.end(), [&](WriteId id) { return writes_[id].ended == 0; });
 }
 
+bool Oracle::has_under_way(const Admissible& set, unsigned node) const {
+    return std::any_of(set.begin(), set.end(),
+                       [&](WriteId id) { return writes_[id].ended == 0 && writes_[id].node == node; });
+}
+
 void Oracle::narrow(Admissible& set, uint64_t tag) const {
     std::erase_if(set, [&](WriteId id) { return writes_[id].tag != tag; });
 }
@@ -158,7 +163,8 @@ void Oracle::completed(WriteId id, const Completion& c) {
             excuses_[c.node][s] = {};
         }
         if (branch_[peer] != branch_[c.node] || admits(set, tag_on(peer, s))) continue;
-        if (kept_contact && !c.asynchronous && c.peer_disk_usable)
+        // With two Primaries the peer's write may have taken its place, and be on its way itself.
+        if (kept_contact && !c.asynchronous && c.peer_disk_usable && !has_under_way(set, peer))
             verdict_.fail(
                 "I18: node {}: {} completed in contact with the peer, whose disk holds {} in sector {}",
                 c.node, name(set), name(tag_on(peer, s)), s);
@@ -282,7 +288,7 @@ void Oracle::parted() {
     if (branch_[0] == branch_[1]) branch_[1] = std::make_shared<Branch>(*branch_[0]);
 }
 
-void Oracle::joined_diskless(unsigned node) {
+void Oracle::follow_other(unsigned node) {
     if (branch_[node] == branch_[1 - node]) return;
     branch_[node] = branch_[1 - node];
     for (const WriteId id : under_way_[node]) {
@@ -302,7 +308,7 @@ void Oracle::resync_started(unsigned source, unsigned target) {
             "lacks",
             target, exclusive_writes_[target], source);
     adopt_content(source, "sync source");
-    branch_[target] = branch_[source];
+    follow_other(target);
     exclusive_writes_[target] = 0;
     discard_ordered_[target] = false;
     primary_alone_[target] = false;
@@ -315,7 +321,7 @@ void Oracle::in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asy
         if (exclusive_writes_[node] > 0 && branch_[0] != branch_[1])
             verdict_.fail("in sync without a resync, but node {} has {} writes of its own", node,
                           exclusive_writes_[node]);
-    branch_[1 - master] = branch_[master];
+    follow_other(1 - master);
     for (auto& [sector, set] : branch_[master]->sectors) {
         if (has_under_way(set) || disks_[0]->is_writing(Sector(sector), 1) ||
             disks_[1]->is_writing(Sector(sector), 1))

@@ -86,8 +86,8 @@ class Oracle {
     void promoted_alone(unsigned node);
     // Both are Primary and have lost each other.
     void parted();
-    // A node without a disk sees the peer's data from now on.
-    void joined_diskless(unsigned node);
+    // What this node's applications see is the other's data from now on, and the writes they have under way.
+    void follow_other(unsigned node);
     void resync_started(unsigned source, unsigned target);
     void in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous);
     void final_check();
@@ -117,6 +117,7 @@ class Oracle {
     static const Admissible& admissible(const Branch& branch, uint64_t sector);
     bool admits(const Admissible& set, uint64_t tag) const;
     bool has_under_way(const Admissible& set) const;
+    bool has_under_way(const Admissible& set, unsigned node) const;
     void narrow(Admissible& set, uint64_t tag) const;
     void end(WriteId id);
     uint64_t tag_on(unsigned node, uint64_t sector) const { return disks_[node]->word_at(Sector(sector)); }
