@@ -134,6 +134,8 @@ void Checker::follow(Node& node) {
         if (both) oracle_.parted();
     }
     if (!oracle_.founded()) return;
+    if (!open && was.disk <= DiskState::attaching && now.disk >= DiskState::inconsistent)
+        oracle_.attached(side);
     if (open && !was_open && (now.conn < ConnState::connected || now.pdsk <= DiskState::failed) &&
         now.disk == DiskState::up_to_date)
         oracle_.promoted_alone(side);
@@ -147,7 +149,7 @@ void Checker::follow(Node& node) {
         oracle_.primary_alone(side);
     else if (open && now.disk <= DiskState::failed)
         oracle_.primary_alone(1 - side);
-    if (was.conn < ConnState::connected && now.conn >= ConnState::connected &&
+    if (open && was.conn < ConnState::connected && now.conn >= ConnState::connected &&
         now.disk <= DiskState::failed && now.pdsk == DiskState::up_to_date)
         oracle_.follow_other(side);
     // After an I/O error with pass_on the disk's data count for nothing any more.

@@ -25,7 +25,7 @@ uint64_t word_of(uint64_t tag, uint64_t sector, uint64_t i) {
 Oracle::Oracle(Verdict& verdict, Journal& journal, std::array<const Disk*, 2> disks)
     : verdict_(verdict), journal_(journal), disks_(disks) {
     writes_.emplace_back().ended = ++sequence_;
-    branch_[0] = branch_[1] = std::make_shared<Branch>();
+    branch_[0] = branch_[1] = disk_branch_[0] = disk_branch_[1] = std::make_shared<Branch>();
 }
 
 // ---- content
@@ -153,25 +153,28 @@ void Oracle::completed(WriteId id, const Completion& c) {
     bool peer_lacks_it = false;
     for (uint64_t s = w.sector.value; s < w.sector.value + w.size_sectors; ++s) {
         Admissible& set = branch.sectors[s];
+        // One that was superseded by a write of the peer's is complete before that one is on any disk.
+        const bool superseded = w.in_contact && has_under_way(set, peer);
         std::erase_if(set, [&](WriteId other) {
+            if (superseded) return false;
             return other != id && writes_[other].ended != 0 && writes_[other].ended < w.issued;
         });
         if (!admits(set, tag_on(c.node, s))) {
             if (c.own_disk_usable)
                 verdict_.fail("I18: node {}: {} completed, but sector {} of its own disk holds {}", c.node,
                               name(set), s, name(tag_on(c.node, s)));
-            excuses_[c.node][s] = {};
+            if (disk_branch_[c.node] == branch_[c.node]) excuses_[c.node][s] = {};
         }
-        if (branch_[peer] != branch_[c.node] || admits(set, tag_on(peer, s))) continue;
+        if (admits(set, tag_on(peer, s))) continue;
+        peer_lacks_it = true;
+        if (disk_branch_[peer] != branch_[c.node]) continue;
         // With two Primaries the peer's write may have taken its place, and be on its way itself.
         if (kept_contact && !c.asynchronous && c.peer_disk_usable && !has_under_way(set, peer))
             verdict_.fail(
                 "I18: node {}: {} completed in contact with the peer, whose disk holds {} in sector {}",
                 c.node, name(set), name(tag_on(peer, s)), s);
         excuses_[peer][s] = {in_transit, c.session};
-        peer_lacks_it = true;
     }
-    if (branch_[peer] != branch_[c.node]) peer_lacks_it = true;
     if (peer_lacks_it && !in_transit) ++exclusive_writes_[c.node];
 }
 
@@ -237,7 +240,7 @@ void Oracle::prefill(unsigned node, Disk& disk, Sector sector, uint32_t size_sec
 
 void Oracle::found(unsigned node) {
     founded_ = true;
-    branch_[0] = branch_[1] = std::make_shared<Branch>();
+    branch_[0] = branch_[1] = disk_branch_[0] = disk_branch_[1] = std::make_shared<Branch>();
     for (const uint64_t s : touched_order_) {
         const uint64_t tag = tag_on(node, s);
         branch_[node]->sectors[s] = {static_cast<WriteId>((tag & ~tag_magic) >> 8)};
@@ -261,7 +264,7 @@ void Oracle::power_lost(unsigned node, const std::vector<uint64_t>& before) {
 // From now on what this disk holds is the data, where it is entitled to hold something else than was
 // promised.
 void Oracle::adopt_content(unsigned node, const char* when) {
-    for (auto& [sector, set] : branch_[node]->sectors) {
+    for (auto& [sector, set] : disk_branch_[node]->sectors) {
         const uint64_t tag = tag_on(node, sector);
         if (admits(set, tag)) {
             if (!has_under_way(set)) narrow(set, tag);
@@ -279,18 +282,21 @@ void Oracle::adopt_content(unsigned node, const char* when) {
 }
 
 void Oracle::promoted_alone(unsigned node) {
-    branch_[node] = std::make_shared<Branch>(*branch_[node]);
+    branch_[node] = disk_branch_[node] = std::make_shared<Branch>(*disk_branch_[node]);
     adopt_content(node, "promoted alone");
     primary_alone_[node] = true;
 }
 
 void Oracle::parted() {
-    if (branch_[0] == branch_[1]) branch_[1] = std::make_shared<Branch>(*branch_[0]);
+    if (branch_[0] != branch_[1]) return;
+    const bool same_disk = disk_branch_[1] == branch_[1];
+    branch_[1] = std::make_shared<Branch>(*branch_[0]);
+    if (same_disk) disk_branch_[1] = branch_[1];
 }
 
 void Oracle::follow_other(unsigned node) {
-    if (branch_[node] == branch_[1 - node]) return;
-    branch_[node] = branch_[1 - node];
+    if (branch_[node] == disk_branch_[1 - node]) return;
+    branch_[node] = disk_branch_[1 - node];
     for (const WriteId id : under_way_[node]) {
         const Write& w = writes_[id];
         for (uint64_t s = w.sector.value; s < w.sector.value + w.size_sectors; ++s) {
@@ -301,6 +307,10 @@ void Oracle::follow_other(unsigned node) {
     }
 }
 
+void Oracle::attached(unsigned node) {
+    branch_[node] = disk_branch_[node];
+}
+
 void Oracle::resync_started(unsigned source, unsigned target) {
     if (exclusive_writes_[target] > 0 && !discard_ordered_[target])
         verdict_.fail(
@@ -309,19 +319,21 @@ void Oracle::resync_started(unsigned source, unsigned target) {
             target, exclusive_writes_[target], source);
     adopt_content(source, "sync source");
     follow_other(target);
+    disk_branch_[target] = branch_[target];
     exclusive_writes_[target] = 0;
     discard_ordered_[target] = false;
     primary_alone_[target] = false;
-    for (auto& [sector, set] : branch_[source]->sectors)
+    for (auto& [sector, set] : disk_branch_[source]->sectors)
         if (tag_on(target, sector) != tag_on(source, sector)) excuses_[target][sector] = {};
 }
 
 void Oracle::in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous) {
     for (const unsigned node : {0u, 1u})
-        if (exclusive_writes_[node] > 0 && branch_[0] != branch_[1])
+        if (exclusive_writes_[node] > 0 && disk_branch_[0] != disk_branch_[1])
             verdict_.fail("in sync without a resync, but node {} has {} writes of its own", node,
                           exclusive_writes_[node]);
     follow_other(1 - master);
+    disk_branch_[1 - master] = branch_[1 - master];
     for (auto& [sector, set] : branch_[master]->sectors) {
         if (has_under_way(set) || disks_[0]->is_writing(Sector(sector), 1) ||
             disks_[1]->is_writing(Sector(sector), 1))

@@ -88,6 +88,8 @@ class Oracle {
     void parted();
     // What this node's applications see is the other's data from now on, and the writes they have under way.
     void follow_other(unsigned node);
+    // A disk that nobody uses yet.
+    void attached(unsigned node);
     void resync_started(unsigned source, unsigned target);
     void in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous);
     void final_check();
@@ -131,7 +133,8 @@ class Oracle {
     std::array<const Disk*, 2> disks_;
     std::vector<Write> writes_;
     uint64_t sequence_ = 0;
-    std::array<std::shared_ptr<Branch>, 2> branch_;
+    std::array<std::shared_ptr<Branch>, 2> branch_;       // what the applications of a node see
+    std::array<std::shared_ptr<Branch>, 2> disk_branch_;  // what its disk belongs to
     std::array<std::unordered_map<uint64_t, Excuse>, 2> excuses_;
     std::unordered_map<uint64_t, bool> touched_;  // sectors
     std::vector<uint64_t> touched_order_;
