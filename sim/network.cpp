@@ -112,6 +112,7 @@ void TcpConnection::pump(unsigned side) {
 }
 
 void TcpConnection::transmit(unsigned receiver, std::vector<uint8_t> bytes) {
+    if (severed_) return;
     Socket& socket = sockets[receiver];
     const uint64_t earliest = socket.under_way_.empty() ? 0 : socket.under_way_.back().arrives_us;
     const uint64_t arrives_us = std::max(earliest, cable_.scheduler_.now_us() + cable_.latency_us());
@@ -210,6 +211,7 @@ void TcpConnection::fail(unsigned side, int error) {
 }
 
 void TcpConnection::reset(uint64_t delay_us) {
+    severed_ = true;
     for (const unsigned side : {0u, 1u}) {
         Socket& socket = sockets[side];
         const size_t keep = cable_.scheduler_.random.below(socket.under_way_.size() + 1);

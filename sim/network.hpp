@@ -112,6 +112,7 @@ class TcpConnection {
     void forget(unsigned side);
 
     Cable& cable_;
+    bool severed_ = false;  // nothing that is sent from now on arrives
 };
 
 class Network final : public engine::Network {
