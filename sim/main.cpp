@@ -5,6 +5,7 @@
 //     seeds A ... B
 //     --jobs J                                   in J processes
 //     --until-failure                            ends at the first failing seed
+//     --expect-failure                           the same, and success is that a check failed (not a crash)
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -33,6 +34,7 @@ struct Arguments {
     bool single = false;
     bool verbose = false;
     bool until_failure = false;
+    bool expect_failure = false;
     unsigned jobs = 1;
     std::optional<uint64_t> traced_sector;
 };
@@ -81,7 +83,7 @@ class Runner {
 
     int fd() const { return fd_; }
     bool finished() const { return fd_ < 0; }
-    // Reads what is there; calls report(seed, passed, text) for every seed that ended.
+    // Reads what is there; calls report(seed, passed, text, died) for every seed that ended.
     template <typename Report>
     void read_some(Report report) {
         char buffer[4096];
@@ -101,7 +103,8 @@ class Runner {
         if (next_ >= end_) return;
         report(next_, false,
                WIFSIGNALED(status) ? fmt::format("the process was killed by signal {}", WTERMSIG(status))
-                                   : fmt::format("the process ended with {}", WEXITSTATUS(status)));
+                                   : fmt::format("the process ended with {}", WEXITSTATUS(status)),
+               true);
         next_ += step_;
         if (next_ < end_) start();
     }
@@ -135,7 +138,7 @@ class Runner {
         uint64_t seed = 0;
         const auto parsed = std::from_chars(line.data(), line.data() + line.size(), seed);
         const auto at = static_cast<size_t>(parsed.ptr - line.data());
-        report(seed, line[at + 1] == 'p', std::string(line.substr(at + 3)));
+        report(seed, line[at + 1] == 'p', std::string(line.substr(at + 3)), false);
         next_ = seed + step_;
     }
 
@@ -154,9 +157,11 @@ int run_many(const Arguments& arguments, const char* program) {
         runners.emplace_back(arguments.first + job, end, arguments.jobs);
     std::map<uint64_t, std::string> failures;
     uint64_t passed = 0;
+    bool crashed = false;
     const auto begun = std::chrono::steady_clock::now();
     const bool terminal = ::isatty(STDOUT_FILENO);
-    const auto report = [&](uint64_t seed, bool ok, std::string text) {
+    const auto report = [&](uint64_t seed, bool ok, std::string text, bool died) {
+        crashed |= died;
         if (ok)
             ++passed;
         else
@@ -187,6 +192,13 @@ int run_many(const Arguments& arguments, const char* program) {
     for (const auto& [seed, text] : failures) fmt::print("{} --seed {}    # {}\n", program, seed, text);
     fmt::print("{} passed, {} failed, {:.1f} seeds/s\n", passed, failures.size(),
                static_cast<double>(passed + failures.size()) / seconds);
+    if (arguments.expect_failure) {
+        const bool noticed = !failures.empty() && !crashed;
+        fmt::print("{}\n", noticed   ? "as expected, a check failed"
+                           : crashed ? "a crash is not what was expected"
+                                     : "a check was expected to fail, and none did");
+        return noticed ? 0 : 1;
+    }
     return failures.empty() ? 0 : 1;
 }
 
@@ -223,8 +235,9 @@ std::optional<Arguments> parse(int argc, char** argv) {
             arguments.verbose = true;
             continue;
         }
-        if (name == "--until-failure") {
+        if (name == "--until-failure" || name == "--expect-failure") {
             arguments.until_failure = true;
+            arguments.expect_failure = name == "--expect-failure";
             continue;
         }
         if (++i == argc) return std::nullopt;
@@ -255,7 +268,8 @@ int main(int argc, char** argv) {
     if (!arguments) {
         fmt::print(stderr,
                    "usage: duplex-sim --seed N [--verbose] [--trace SECTOR]\n"
-                   "       duplex-sim --seeds COUNT|A..B [--from N] [--jobs J] [--until-failure]\n");
+                   "       duplex-sim --seeds COUNT|A..B [--from N] [--jobs J] [--until-failure | "
+                   "--expect-failure]\n");
         return 2;
     }
     return arguments->single ? run_one(*arguments) : run_many(*arguments, argv[0]);

@@ -1,5 +1,7 @@
 #include "engine/activation.hpp"
 
+#include "engine/sabotage.hpp"
+
 namespace duplex::engine {
 
 Activation::Activation(Executor& executor, MetaIo& meta_io, ActivityLog& log, Bitmap& bitmap,
@@ -84,7 +86,7 @@ Task<> Activation::submit() {
             log_.lock();
             transaction_running_ = true;
             int error = 0;
-            if (updates_) {
+            if (updates_ && !sabotage::activity_log) {
                 Task<int> written = meta_io_.write_al(log_, bitmap_);
                 error = co_await written;
             }

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "engine/core.hpp"
+#include "engine/sabotage.hpp"
 
 namespace duplex::engine {
 
@@ -560,7 +561,7 @@ void AppIo::release_completions() {
 
 void AppIo::destroy(AppRequest& request) {
     if (request.is_write() && request.started) {
-        if (!(request.net_ok && request.local_ok))
+        if (!(request.net_ok && request.local_ok) && !sabotage::out_of_sync_bits)
             device_.set_out_of_sync(request.sector, request.size_bytes);
         else if (request.sis)
             device_.set_in_sync(request.sector, request.size_bytes);

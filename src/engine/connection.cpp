@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/core.hpp"
+#include "engine/sabotage.hpp"
 
 namespace duplex::engine {
 
@@ -221,7 +222,7 @@ Task<> Connection::clean_up() {
     core_.ports.clock.cancel(request_timer_);
     disconnect_answer_.reset();
     state_sent_ = false;
-    while (!core_.worker.idle()) {
+    while (!core_.worker.idle() && !sabotage::new_generation) {
         auto idle = core_.worker.became_idle.wait();
         co_await idle;
     }

@@ -1,6 +1,7 @@
 // State changes of a volume: the rules are states.cpp's, here is what a change brings about (states 2.2, 2.6
 // to 2.8).
 #include "engine/core.hpp"
+#include "engine/sabotage.hpp"
 
 namespace duplex::engine {
 
@@ -76,7 +77,7 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     // I28: no write that was waiting for the lost peer completes before the new generation is on stable
     // storage.
     const bool hold = disk && new_current_due(old_state, new_state, uuids()) == NewCurrent::now;
-    if (hold) app.hold_completions();
+    if (hold && !sabotage::new_generation) app.hold_completions();
     immediate_effects(old_state, new_state);
     core_.worker.add([this, old_state, new_state, hold] { return after_change(old_state, new_state, hold); });
     core_.notify();
@@ -126,7 +127,7 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
     }
     if (without_data(n) && !without_data(o))  // D2
         core_.ports.host.run_handler("pri-on-incon-degr", static_cast<int>(minor_), [](int) {});
-    if (n.susp_nod) thaw_if_data_are_back();  // D3
+    if (n.susp_nod) thaw_if_data_are_back();                // D3
     if (!is_source(o.conn) && is_source(n.conn) && disk) {  // D5
         Task<> started = start_of_source(o, n);
         co_await started;
@@ -138,7 +139,7 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
     }
     Task<> generation = generation_after_change(o, n);  // D8, D9
     co_await generation;
-    if (held_completions) app.release_completions();
+    if (held_completions && !sabotage::new_generation) app.release_completions();
     const bool demoted = o.role == Role::primary && n.role != Role::primary;
     const bool peer_demoted =
         o.peer == Role::primary && n.peer == Role::secondary && n.pdsk < DiskState::inconsistent;

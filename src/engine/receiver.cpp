@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/core.hpp"
+#include "engine/sabotage.hpp"
 #include "wire/decode.hpp"
 
 namespace duplex::engine {
@@ -303,7 +304,7 @@ bool Connection::receive_barrier(const wire::PacketReader& reader) {
 // wait (I25), and the ack comes after the flush (I26): the sender will forget that these areas might differ.
 void Connection::check_barrier() {
     if (!barrier_ || flushes_pending_ > 0 || core_.active_peer_writes() > 0) return;
-    if (!epoch_flushed_) {
+    if (!epoch_flushed_ && !sabotage::barrier_flush) {
         epoch_flushed_ = true;
         for (auto& [number, device] : core_.devices) flushes_pending_ += device->flush_epoch() ? 1 : 0;
         if (flushes_pending_ > 0) return;

@@ -1,0 +1,167 @@
+#include "sim/simulation.hpp"
+
+#include <gtest/gtest.h>
+
+namespace duplex::sim {
+namespace {
+
+TEST(Simulation, TheSameSeedGivesTheSameRun) {
+    for (const uint64_t seed : {3u, 4u, 5u}) {
+        Simulation once(seed);
+        Simulation again(seed);
+        EXPECT_TRUE(once.run()) << once.failure();
+        EXPECT_TRUE(again.run()) << again.failure();
+        EXPECT_EQ(once.digest(), again.digest());
+        EXPECT_EQ(once.events(), again.events());
+    }
+}
+
+TEST(Simulation, DifferentSeedsGiveDifferentRuns) {
+    Simulation one(3);
+    Simulation other(4);
+    one.run();
+    other.run();
+    EXPECT_NE(one.digest(), other.digest());
+}
+
+// ---- the oracle itself
+
+struct NoTurn final : Turn {
+    void turn() override {}
+};
+
+class OracleTest : public testing::Test {
+  protected:
+    OracleTest()
+        : scheduler(1),
+          journal(scheduler),
+          disks{std::make_unique<Disk>(scheduler, no_turn, 2048, DiskModel{}),
+                std::make_unique<Disk>(scheduler, no_turn, 2048, DiskModel{})},
+          oracle(verdict, journal, {disks[0].get(), disks[1].get()}) {
+        oracle.found(0);
+    }
+
+    WriteId issue(unsigned node) { return oracle.issue(node, engine::Op::write, Sector(8), 1, true, 0); }
+    void put(unsigned disk, WriteId id) {
+        std::array<uint8_t, sector_bytes> bytes;
+        Oracle::fill(oracle.write(id).tag, 8, bytes);
+        disks[disk]->write_now(Sector(8), bytes);
+    }
+    static Oracle::Completion contact(unsigned node) {
+        Oracle::Completion c{};
+        c.node = node;
+        c.own_disk_usable = c.peer_disk_usable = c.connected = c.in_contact = true;
+        return c;
+    }
+    static Oracle::Completion alone(unsigned node) {
+        Oracle::Completion c{};
+        c.node = node;
+        c.own_disk_usable = true;
+        return c;
+    }
+    void read(unsigned node, WriteId id) {
+        std::array<uint8_t, sector_bytes> bytes;
+        Oracle::fill(oracle.write(id).tag, 8, bytes);
+        oracle.finish_read(node, oracle.start_read(node, Sector(8), 1), bytes, true);
+    }
+
+    NoTurn no_turn;
+    Scheduler scheduler;
+    Verdict verdict;
+    Journal journal;
+    std::array<std::unique_ptr<Disk>, 2> disks;
+    Oracle oracle;
+};
+
+TEST_F(OracleTest, AReadMayNotReturnWhatWasOverwritten) {
+    const WriteId old_write = issue(0);
+    put(0, old_write), put(1, old_write);
+    oracle.completed(old_write, contact(0));
+    const WriteId new_write = issue(0);
+    put(0, new_write), put(1, new_write);
+    read(0, old_write);
+    EXPECT_FALSE(verdict.failed()) << "still under way: " << verdict.text();
+    oracle.completed(new_write, contact(0));
+    read(0, new_write);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+    read(0, old_write);
+    EXPECT_TRUE(verdict.failed());
+}
+
+TEST_F(OracleTest, ACompletedWriteIsOnBothDisks) {
+    const WriteId write = issue(0);
+    put(0, write);
+    oracle.completed(write, contact(0));
+    EXPECT_TRUE(verdict.failed());
+}
+
+TEST_F(OracleTest, AloneTheOwnDiskIsEnoughAndThePeerMayNotBecomeTheSource) {
+    const WriteId write = issue(0);
+    put(0, write);
+    oracle.completed(write, alone(0));
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+    oracle.resync_started(1, 0);
+    EXPECT_TRUE(verdict.failed());
+}
+
+TEST_F(OracleTest, TheAdministratorMayGiveWritesUp) {
+    const WriteId write = issue(0);
+    put(0, write);
+    oracle.completed(write, alone(0));
+    oracle.discard_ordered(0);
+    oracle.resync_started(1, 0);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+}
+
+TEST_F(OracleTest, AStalePromotionIsAHistoryOfItsOwn) {
+    const WriteId write = issue(0);
+    put(0, write);
+    oracle.completed(write, alone(0));
+    oracle.promoted_alone(1);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+    read(1, 0);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+    read(0, 0);
+    EXPECT_TRUE(verdict.failed()) << "node 0 has promised the write";
+}
+
+TEST_F(OracleTest, AWriteBothHadMayNotBeMissingAtAPromotion) {
+    const WriteId write = issue(0);
+    put(0, write), put(1, write);
+    oracle.completed(write, contact(0));
+    std::array<uint8_t, sector_bytes> zeroes{};
+    disks[1]->write_now(Sector(8), zeroes);
+    oracle.promoted_alone(1);
+    EXPECT_TRUE(verdict.failed());
+}
+
+TEST_F(OracleTest, WhatADiskLostWithItsPowerIsExcused) {
+    const WriteId write = issue(0);
+    put(0, write), put(1, write);
+    oracle.completed(write, contact(0));
+    const std::vector<uint64_t> before = oracle.snapshot(1);
+    std::array<uint8_t, sector_bytes> zeroes{};
+    disks[1]->write_now(Sector(8), zeroes);
+    oracle.power_lost(1, before);
+    oracle.promoted_alone(1);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+}
+
+TEST_F(OracleTest, InSyncMeansEqual) {
+    const WriteId write = issue(0);
+    put(0, write);
+    oracle.completed(write, alone(0));
+    oracle.in_sync(0, {0, 0}, false);
+    EXPECT_TRUE(verdict.failed());
+}
+
+TEST_F(OracleTest, ADamagedSectorIsNoticed) {
+    const WriteId write = issue(0);
+    std::array<uint8_t, sector_bytes> bytes;
+    Oracle::fill(oracle.write(write).tag, 9, bytes);
+    oracle.check_sector(0, 8, bytes);
+    EXPECT_TRUE(verdict.failed()) << "another sector's data";
+}
+
+}  // namespace
+}  // namespace duplex::sim

@@ -1,0 +1,42 @@
+// Durability rules that the simulator's own test turns off, one at a time, to see that its checkers notice
+// (sim/CMakeLists.txt). Nothing else defines these macros: in every product each of them is false.
+#pragma once
+
+namespace duplex::engine::sabotage {
+
+// A write goes to the disk without its activity-log transaction (meta data R2).
+#ifdef DUPLEX_SABOTAGE_ACTIVITY_LOG
+inline constexpr bool activity_log = true;
+#else
+inline constexpr bool activity_log = false;
+#endif
+
+// A write that the peer may lack leaves no out-of-sync bit behind (I24).
+#ifdef DUPLEX_SABOTAGE_OUT_OF_SYNC_BITS
+inline constexpr bool out_of_sync_bits = true;
+#else
+inline constexpr bool out_of_sync_bits = false;
+#endif
+
+// Writes are reported before the new generation is on stable storage (I28).
+#ifdef DUPLEX_SABOTAGE_NEW_GENERATION
+inline constexpr bool new_generation = true;
+#else
+inline constexpr bool new_generation = false;
+#endif
+
+// A barrier is acknowledged without a flush (I26).
+#ifdef DUPLEX_SABOTAGE_BARRIER_FLUSH
+inline constexpr bool barrier_flush = true;
+#else
+inline constexpr bool barrier_flush = false;
+#endif
+
+// The bitmap forgets blocks that are not stable yet.
+#ifdef DUPLEX_SABOTAGE_STABLE_BLOCKS
+inline constexpr bool stable_blocks = true;
+#else
+inline constexpr bool stable_blocks = false;
+#endif
+
+}  // namespace duplex::engine::sabotage
