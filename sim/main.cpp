@@ -138,8 +138,8 @@ class Runner {
         uint64_t seed = 0;
         const auto parsed = std::from_chars(line.data(), line.data() + line.size(), seed);
         const auto at = static_cast<size_t>(parsed.ptr - line.data());
-        report(seed, line[at + 1] == 'p', std::string(line.substr(at + 3)), false);
         next_ = seed + step_;
+        report(seed, line[at + 1] == 'p', std::string(line.substr(at + 3)), false);
     }
 
     uint64_t next_;
