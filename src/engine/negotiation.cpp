@@ -175,8 +175,8 @@ Task<> Device::receive_uuids(wire::Uuids packet) {
         State wanted = state();
         wanted.disk = wanted.pdsk = DiskState::up_to_date;
         change_state(wanted, ChangeKind::fact);
-        // The kernel is silent here; but a P_STATE of ours from before may still be under way, and would have the
-        // last word.
+        // The kernel is silent here; but a P_STATE of ours from before may still be under way, and would have
+        // the last word.
         send_state(state());
     } else if (state_.disk < DiskState::negotiating && state_.conn >= ConnState::connected) {
         exposed_data_uuid = packet.current;
@@ -248,7 +248,9 @@ Task<> Device::receive_state(wire::StatePacket packet) {
     now.peer = ps.role;
     now.pdsk = real;
     now.peer_isp = ps.aftr_isp || ps.user_isp;
-    if ((now.conn == ConnState::connected || now.conn == ConnState::wf_bitmap_s) && disk &&
+    // Not by a P_STATE of the peer's from before it knew of the attach: its UUIDs come first.
+    const bool negotiated = peer_uuids || ps.disk < DiskState::negotiating;
+    if ((now.conn == ConnState::connected || now.conn == ConnState::wf_bitmap_s) && disk && negotiated &&
         now.disk == DiskState::negotiating)
         now.disk = disk->prepared.disk;
     const bool establishing = before.conn < ConnState::connected && now.conn >= ConnState::connected;
