@@ -59,11 +59,13 @@ DigestValue digest(DigestAlgorithm algorithm, std::span<const uint8_t> data) {
     if (algorithm == DigestAlgorithm::crc32c) {
         store_le<uint32_t>(value.bytes.data(), crc32c(data));
     } else if (algorithm == DigestAlgorithm::crc32) {
-        // The kernel's crc32: init 0 and no final xor. ISA-L inverts at both ends, so invert its seed and result.
+        // The kernel's crc32: init 0 and no final xor. ISA-L inverts at both ends, so invert its seed and
+        // result.
         store_le<uint32_t>(value.bytes.data(), ~crc32_gzip_refl(0xffffffff, data.data(), data.size()));
     } else {
         unsigned size = 0;
-        const int done = EVP_Digest(data.data(), data.size(), value.bytes.data(), &size, entry(algorithm).evp(), nullptr);
+        const int done =
+            EVP_Digest(data.data(), data.size(), value.bytes.data(), &size, entry(algorithm).evp(), nullptr);
         ensure(done == 1 && size == value.size);
     }
     return value;
@@ -77,8 +79,8 @@ DigestValue hmac(DigestAlgorithm algorithm, std::string_view secret, std::span<c
     ensure(can_hmac(algorithm));
     DigestValue value;
     unsigned size = 0;
-    const uint8_t* done = HMAC(entry(algorithm).evp(), secret.data(), static_cast<int>(secret.size()), message.data(),
-                               message.size(), value.bytes.data(), &size);
+    const uint8_t* done = HMAC(entry(algorithm).evp(), secret.data(), static_cast<int>(secret.size()),
+                               message.data(), message.size(), value.bytes.data(), &size);
     ensure(done != nullptr && size == digest_size_bytes(algorithm));
     value.size = size;
     return value;

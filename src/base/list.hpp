@@ -1,5 +1,5 @@
 // An intrusive doubly linked list: elements carry their links, so nothing is allocated and an element can be
-// taken out in O(1) by whoever holds it. A type that lives in several lists has one ListNode<Tag> base per list.
+// taken out in O(1) by whoever holds it. A type in several lists has one ListNode<Tag> base per list.
 // The list does not own its elements.
 #pragma once
 

@@ -27,10 +27,10 @@ struct Position {
     }
 };
 
-using Sector = Position<struct SectorTag>;        // 512-byte sectors from the start of the device
-using ByteOffset = Position<struct ByteTag>;      // bytes from the start of the backing device
-using BitNr = Position<struct BitTag>;            // bitmap bits: 4096 bytes of the device each
-using AlExtent = Position<struct AlExtentTag>;    // activity-log extents: 4 MiB of the device each
+using Sector = Position<struct SectorTag>;          // 512-byte sectors from the start of the device
+using ByteOffset = Position<struct ByteTag>;        // bytes from the start of the backing device
+using BitNr = Position<struct BitTag>;              // bitmap bits: 4096 bytes of the device each
+using AlExtent = Position<struct AlExtentTag>;      // activity-log extents: 4 MiB of the device each
 using ResyncExtent = Position<struct RsExtentTag>;  // resync extents: 16 MiB of the device each
 
 inline constexpr uint64_t sector_bytes = 512;

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "config/options.hpp"
-#include "engine/status.hpp"
+#include "control/status_json.hpp"
 
 namespace duplex::drbdsetup {
 
