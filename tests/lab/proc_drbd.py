@@ -4,7 +4,8 @@ import re
 
 _STATE = re.compile(r"^ ?(?P<minor>\d+): cs:(?P<cs>\S+)(?: ro:(?P<role>\w+)/(?P<peer_role>\w+)"
                     r" ds:(?P<disk>\w+)/(?P<peer_disk>\w+) (?P<protocol>[ABC ]) (?P<flags>\S+))?")
-_COUNTER = re.compile(r"\b(ns|nr|dw|dr|al|bm|lo|pe|ua|ap|ep|oos):(\d+)")
+COUNTERS = ("ns", "nr", "dw", "dr", "al", "bm", "lo", "pe", "ua", "ap", "ep", "oos")
+_COUNTER = re.compile(r"\b(" + "|".join(COUNTERS) + r"):(\d+)")
 _PERCENT = re.compile(r"(?:sync'ed|verified): *([\d.]+)%")
 _SPEED = re.compile(r"finish: (\S+) speed: ([\d,]+) \(([\d,]+)\)")
 
@@ -20,6 +21,8 @@ class Minor:
         self.speed_kib = None
         for name, value in match.groupdict().items():
             setattr(self, name, value)
+        for name in COUNTERS:
+            setattr(self, name, None)
         for name, value in _COUNTER.findall(text):
             setattr(self, name, int(value))
         percent = _PERCENT.search(text)

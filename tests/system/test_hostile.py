@@ -38,6 +38,9 @@ def scene(machines):
 def target(scene, request):
     """The node under test, waiting for its peer; afterwards nothing may have happened to it."""
     left = scene.left
+    if not left.processes("duplexd"):
+        left.drbdadm("up r0")  # an earlier case killed it, and has failed for that
+        left.await_connection("WFConnection")
     left.drbdadm("disconnect r0", check=False)
     left.await_connection("StandAlone")
     left.drbdadm("connect r0")

@@ -29,7 +29,7 @@ def test_what_is_offered(pair):
     assert not export["is_read_only"]
     for ability in ("can_flush", "can_fua", "can_trim", "can_zero", "can_multi_conn"):
         assert export[ability], ability
-    assert export["block_minimum"] == 512
+    assert export["block_size_minimum"] == 512
 
 
 def test_libnbd_sees_what_the_device_wrote(pair):
