@@ -12,7 +12,7 @@ from lab.compare import data_area_bytes, read_direct
 from lab.disk import Disk
 from lab.hostile import Peer, header80, packet
 from lab.node import Node
-from lab.process import LabError
+from lab.process import LabError, await_until
 
 SIZE = 130992  # sectors of the 64 MiB disk's data area
 
@@ -174,16 +174,18 @@ def test_silence_keeps_nobody_out(target, scene):
             one.close()
 
 
-def deadline_tries(peer, tries=20):
-    """A peer tries again when its sockets are refused, as every node does."""
-    for attempt in range(tries):
+def deadline_tries(peer):
+    """A peer tries again when its sockets are refused, as every node does; half-open ones have their time-out."""
+
+    def logged_in():
         try:
             peer.log_in()
-            return
+            return True
         except (LabError, OSError):
             peer.close()
-            if attempt == tries - 1:
-                raise
+            return False
+
+    await_until(logged_in, "the real peer gets in", limit_s=30, interval_s=0.2)
 
 
 def uuids_of(machine):
