@@ -35,6 +35,11 @@ bool Checker::in_contact(unsigned side) const {
            s.pdsk == DiskState::up_to_date;
 }
 
+bool Checker::has_good_data(unsigned side) const {
+    const State s = nodes_[side]->state();
+    return s.disk == DiskState::up_to_date || s.pdsk == DiskState::up_to_date;
+}
+
 bool Checker::serves_requests(unsigned side) const {
     const Node& node = *nodes_[side];
     return node.state().disk == DiskState::up_to_date && node.state().role == Role::primary &&
@@ -136,7 +141,9 @@ void Checker::follow(Node& node) {
     if (!oracle_.founded()) return;
     if (!open && was.disk <= DiskState::attaching && now.disk >= DiskState::inconsistent)
         oracle_.attached(side);
-    if (open && !was_open && (now.conn < ConnState::connected || now.pdsk <= DiskState::failed) &&
+    const bool peer_uses_this_disk = now.conn >= ConnState::connected && now.peer == Role::primary;
+    if (open && !was_open && !peer_uses_this_disk &&
+        (now.conn < ConnState::connected || now.pdsk <= DiskState::failed) &&
         now.disk == DiskState::up_to_date)
         oracle_.promoted_alone(side);
     if (open && !was_open && now.conn >= ConnState::connected && now.disk <= DiskState::failed &&
@@ -149,6 +156,9 @@ void Checker::follow(Node& node) {
         oracle_.primary_alone(side);
     else if (open && now.disk <= DiskState::failed)
         oracle_.primary_alone(1 - side);
+    // A Primary without a disk may have been there for a moment only, and taken nothing.
+    if (now.conn >= ConnState::connected && now.peer == Role::primary && now.pdsk <= DiskState::failed)
+        oracle_.primary_alone(side);
     if (open && was.conn < ConnState::connected && now.conn >= ConnState::connected &&
         now.disk <= DiskState::failed && now.pdsk == DiskState::up_to_date)
         oracle_.follow_other(side);
@@ -238,11 +248,19 @@ bool Checker::covered(BitNr block) const {
 
 // The comparison of the generations leads to a full resync, or to none at all without the administrator.
 bool Checker::generations_tell() const {
+    const int result = compare_generations();
+    return result == 2 || result == 100 || result == 1000;
+}
+
+int Checker::compare_generations() const {
     engine::CompareInput input;
     input.self = nodes_[0]->meta_data().uuids();
     input.peer = nodes_[1]->meta_data().uuids();
-    const int result = std::abs(engine::compare(input).result);
-    return result == 2 || result == 100 || result == 1000;
+    return std::abs(engine::compare(input).result);
+}
+
+bool Checker::generations_parted() const {
+    return compare_generations() == engine::compare_result::split_brain;
 }
 
 void Checker::check_divergence() {

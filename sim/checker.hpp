@@ -31,9 +31,12 @@ class Checker {
     bool connected(unsigned side) const;
     // Connected, and both disks UpToDate, as this node sees it.
     bool in_contact(unsigned side) const;
+    bool has_good_data(unsigned side) const;
     // Nothing but its own disk's failure can make a request of this node fail.
     bool serves_requests(unsigned side) const;
     bool all_in_sync() const;
+    // Both nodes have a new generation since they were last in sync.
+    bool generations_parted() const;
     // No silent divergence (I23), where both nodes have noticed that they are on their own.
     void check_divergence();
     // The end: quiet, connected, UpToDate on both.
@@ -54,6 +57,7 @@ class Checker {
     bool on_its_own(const Node& node) const;
     bool covered(BitNr block) const;
     bool generations_tell() const;
+    int compare_generations() const;
     bool covered_on(const Node& node, BitNr block) const;
 
     Scheduler& scheduler_;

@@ -201,7 +201,8 @@ PendingRead* Oracle::start_read(unsigned node, Sector sector, uint32_t size_sect
     return read.get();
 }
 
-void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8_t> data, bool ok) {
+void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8_t> data, bool ok,
+                         bool settles) {
     for (uint32_t i = 0; ok && i < read->size_sectors; ++i) {
         const uint64_t sector = read->sector.value + i;
         const uint64_t tag = check_sector(node, sector, data.subspan(i * sector_bytes, sector_bytes));
@@ -211,7 +212,7 @@ void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8
         if (!admits(read->admissible[i], tag) && !admits(admissible(*branch_[node], sector), tag))
             verdict_.fail("node {}: a read of sector {} returned {}, admissible: {}", node, sector, name(tag),
                           name(read->admissible[i]));
-        if (found != branch_[node]->sectors.end() && !has_under_way(found->second) &&
+        if (settles && found != branch_[node]->sectors.end() && !has_under_way(found->second) &&
             admits(found->second, tag))
             narrow(found->second, tag);
         ++reads_checked_;

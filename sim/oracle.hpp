@@ -73,7 +73,8 @@ class Oracle {
     void failed(WriteId id) { end(id); }
     void node_died(unsigned node);
     PendingRead* start_read(unsigned node, Sector sector, uint32_t size_sectors);
-    void finish_read(unsigned node, PendingRead* read, std::span<const uint8_t> data, bool ok);
+    // settles: what it saw is the data from now on; not so on a disk that waits for a resync and is alone.
+    void finish_read(unsigned node, PendingRead* read, std::span<const uint8_t> data, bool ok, bool settles);
     void forget_reads(unsigned node);
 
     // ---- replicas

@@ -62,7 +62,7 @@ class OracleTest : public testing::Test {
     void read(unsigned node, WriteId id) {
         std::array<uint8_t, sector_bytes> bytes;
         Oracle::fill(oracle.write(id).tag, 8, bytes);
-        oracle.finish_read(node, oracle.start_read(node, Sector(8), 1), bytes, true);
+        oracle.finish_read(node, oracle.start_read(node, Sector(8), 1), bytes, true, true);
     }
 
     NoTurn no_turn;

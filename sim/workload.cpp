@@ -153,7 +153,7 @@ void Workload::completed(engine::Request& request) {
     if (request.op == Op::flush && request.error == 0) flush_completed(pending);
     if (request.op == Op::read)
         oracle_.finish_read(node_.side(), pending.read, {request.data, request.size_bytes},
-                            request.error == 0);
+                            request.error == 0, checker_.has_good_data(node_.side()));
     node_.volume().release(request);
     if (stopping_ && requests_.empty())
         close();
