@@ -108,6 +108,8 @@ class Loop:
         self.path = path
         self.device = subprocess.run(["losetup", "-f", "--show", str(path)], check=True, capture_output=True,
                                      text=True).stdout.strip()
+        # A killed user of this number may have left it read-only; the kernel remembers that.
+        subprocess.run(["blockdev", "--setrw", self.device], check=True)
 
     def reread(self):
         subprocess.run(["losetup", "-c", self.device], check=True)

@@ -284,6 +284,11 @@ Status Helper::set_writable(bool writable) {
 void Helper::detach() {
     remove_node();
     watch_.close();
+    // The kernel keeps the mark with the number: the next user of this one, whoever that is, would find his
+    // device read-only.
+    const int read_only = 0;
+    if (ioctl(loop_.get(), BLKROSET, &read_only) != 0)
+        log(fmt::format("loop{} stays read-only: {}", number_, strerrordesc_np(errno)));
     loop_.close();  // frees it, with the last of its users
 }
 
