@@ -79,6 +79,9 @@ def test_the_node_is_there_from_the_beginning(start, device, directory):
     assert not os.path.exists(server.fuse_file)
     assert directory not in run("cat", "/proc/mounts").stdout
     await_until(lambda: directory not in (backing_of(loop) or ""), "the loop device is free")
+    # The kernel keeps a read-only mark with the number; its next user must not inherit ours.
+    with open(f"/sys/block/{loop}/ro") as mark:
+        assert mark.read() == "0\n"
 
 
 def test_the_loop_device_is_direct_and_frees_itself(start, device):
