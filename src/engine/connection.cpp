@@ -130,7 +130,7 @@ void Connection::link_failed(ConnState why, const std::string& text) {
     if (handshaking_) {
         log_line(LogLevel::warning, text);
         handshake_broken_ = true;
-        peer_closed_in_handshake_ = why != ConnState::protocol_error;
+        worth_retrying_ = why != ConnState::protocol_error || link.unreadable();
         core_.notify();
         return;
     }

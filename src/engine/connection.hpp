@@ -207,7 +207,7 @@ class Connection final : public LinkUser {
 
     bool handshaking_ = false;
     bool handshake_broken_ = false;
-    bool peer_closed_in_handshake_ = false;
+    bool worth_retrying_ = false;                 // after handshake_broken_
     const wire::PacketReader* packet_ = nullptr;  // the handshake's next packet
     std::deque<std::array<uint8_t, wire::auth_challenge_bytes>>
         challenges_;  // our last ones (wire protocol 5.4)

@@ -14,6 +14,7 @@ constexpr size_t challenges_kept = 64;
 }  // namespace
 
 Task<Connection::Outcome> Connection::handshake() {
+    packet_ = nullptr;
     agree(wire::Phase::features);
     Task<Outcome> exchanged = exchange_features();
     Outcome outcome = co_await exchanged;
@@ -66,8 +67,7 @@ Task<Connection::Outcome> Connection::exchange_features() {
     Task<bool> received = next_packet(limit);
     const bool there = co_await received;
     // A wrong first packet does not mend itself by trying again (wire protocol 5.2).
-    if (!there)
-        co_return handshake_broken_ && !peer_closed_in_handshake_ ? Outcome::stand_alone : Outcome::retry;
+    if (!there) co_return handshake_broken_ && !worth_retrying_ ? Outcome::stand_alone : Outcome::retry;
     const Result<wire::Features> peer = wire::decode_features(packet_->info(), packet_->body());
     packet_ = nullptr;
     if (!peer) {
@@ -110,7 +110,7 @@ Task<Connection::Outcome> Connection::authenticate() {
     Task<bool> challenged = next_packet(limit);
     const bool challenge_there = co_await challenged;
     if (!challenge_there) {
-        const bool wrong_packet = handshake_broken_ && !peer_closed_in_handshake_;
+        const bool wrong_packet = handshake_broken_ && !worth_retrying_;
         if (wrong_packet) log(LogLevel::error, "Authentication of peer failed");
         co_return wrong_packet ? Outcome::stand_alone : Outcome::retry;
     }

@@ -52,6 +52,8 @@ class Link {
     void set_agreement(const wire::Agreement& agreement);
     const wire::Agreement& agreement() const { return agreement_; }
     void resume(Channel channel);
+    // What failed the data channel was no packet at all.
+    bool unreadable() const { return data_.reader.header_unreadable(); }
     // A data block follows, and there was no room for it.
     bool block_waits() const { return data_.block_waits; }
 

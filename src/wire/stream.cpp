@@ -41,6 +41,7 @@ PacketReader::Event PacketReader::packet_complete() {
 
 Result<PacketReader::Event> PacketReader::header_complete() {
     const auto header = decode_header(header_format(agreement_.phase), header_);
+    header_unreadable_ = !header;
     if (!header) return header.error();
     const auto info = check_packet(socket_, *header, agreement_);
     if (!info) return info.error();

@@ -58,6 +58,9 @@ class PacketReader {
     // What decode_...() takes: the fixed part, with the text behind it if there is one.
     std::span<const uint8_t> body() const;
 
+    // The error was a header that is none: wrong magic, pad not 0. What came may be no packet at all.
+    bool header_unreadable() const { return header_unreadable_; }
+
     // True between two packets: the peer may close the connection here without cutting a packet.
     bool at_packet_start() const { return stage_ == Stage::header && filled_bytes_ == 0; }
 
@@ -72,6 +75,7 @@ class PacketReader {
     Stage stage_ = Stage::header;
     Agreement agreement_;
     PacketInfo info_;
+    bool header_unreadable_ = false;
     size_t filled_bytes_ = 0;  // of the current stage
     std::span<uint8_t> data_;
     std::array<uint8_t, header_bytes_max> header_{};
