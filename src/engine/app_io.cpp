@@ -130,6 +130,8 @@ int AppIo::refuse(const AppRequest& request) const {
 
 bool AppIo::may_start() const {
     const State s = device_.state();
+    // The peer has to know that its disk is the only one before it gets a write: it keeps the bits then.
+    if (s.disk == DiskState::failed && !core_.worker.idle()) return false;
     return suspensions_ == 0 && !is_suspended(s) && s.conn != ConnState::wf_bitmap_t &&
            s.conn != ConnState::wf_sync_uuid && s.disk != DiskState::attaching &&
            s.disk != DiskState::negotiating && in_flight_ <= core_.connection.options().max_buffers;

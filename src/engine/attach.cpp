@@ -297,6 +297,15 @@ void Device::set_uuids(const UuidSet& set) {
 Task<int> Device::write_superblock() {
     if (!disk) co_return 0;
     DiskUse use(*this);
+    // A superblock that no longer says Primary makes the activity log void: the bitmap comes first (R5).
+    if (disk->meta_io.ends_primary() && bitmap.dirty_pages() > 0) {
+        Task<int> bitmap_written = disk->meta_io.write_bitmap(bitmap);
+        const int bitmap_error = co_await bitmap_written;
+        if (bitmap_error) {
+            meta_io_failed(bitmap_error);
+            co_return bitmap_error;
+        }
+    }
     Task<int> written = disk->meta_io.write_superblock();
     const int error = co_await written;
     if (error) meta_io_failed(error);
@@ -429,11 +438,12 @@ Task<> Device::disk_failed() {
     Task<> unused = disk_unused();
     co_await unused;
     // What cannot be written now is not known any more: errors end nothing that has not ended already.
-    Task<int> superblock_written = disk->meta_io.write_superblock();
-    int error = co_await superblock_written;
+    Task<int> bitmap_written = disk->meta_io.write_bitmap(bitmap);
+    int error = co_await bitmap_written;
     if (!error) {
-        Task<int> bitmap_written = disk->meta_io.write_bitmap(bitmap);
-        error = co_await bitmap_written;
+        disk->meta_io.mark_dirty();  // its flush makes the bitmap stable
+        Task<int> superblock_written = disk->meta_io.write_superblock();
+        error = co_await superblock_written;
     }
     if (error)
         log(LogLevel::warning, "could not write the meta data of the disk that is given up: error {}", error);

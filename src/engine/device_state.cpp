@@ -74,9 +74,27 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     if (logged && !change.empty()) log_line(LogLevel::info, change);
     state_ = new_state;
     core_.set_suspended(new_state);
+    // The target holds this generation by now. If it is lost before this node has finished, what a Primary
+    // writes from now on must be a new one.
+    const bool source_ends = is_source(old_state.conn) && !is_source(new_state.conn);
+    const bool still_primary = old_state.role == Role::primary ||
+                               (old_state.peer == Role::primary && new_state.conn >= ConnState::connected);
+    bool new_generation_beside = false;
+    if (disk && source_ends && still_primary && new_state.disk == DiskState::up_to_date) {
+        if (resync.target_finished()) {
+            resync_succeeded(false);
+        } else if (resync.target_may_have_finished()) {
+            new_generation_beside = true;
+            UuidSet set = uuids();
+            new_current_uuid_beside_bitmap(set, core_.ports.host.random64(), new_state.role);
+            set_uuids(set);
+            log(LogLevel::info, "new current UUID {}", text_of(set));
+        }
+    }
     // I28: no write that was waiting for the lost peer completes before the new generation is on stable
     // storage.
-    const bool hold = disk && new_current_due(old_state, new_state, uuids()) == NewCurrent::now;
+    const bool hold =
+        new_generation_beside || (disk && new_current_due(old_state, new_state, uuids()) == NewCurrent::now);
     if (hold && !sabotage::new_generation) app.hold_completions();
     immediate_effects(old_state, new_state);
     core_.worker.add([this, old_state, new_state, hold] { return after_change(old_state, new_state, hold); });
@@ -139,6 +157,11 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
     }
     Task<> generation = generation_after_change(o, n);  // D8, D9
     co_await generation;
+    if (held_completions && disk && disk->meta_io.dirty()) {
+        Task<int> written = write_superblock();
+        const int error = co_await written;
+        if (!error && state_.conn >= ConnState::connected) send_uuids();
+    }
     if (held_completions && !sabotage::new_generation) app.release_completions();
     const bool demoted = o.role == Role::primary && n.role != Role::primary;
     const bool peer_demoted =

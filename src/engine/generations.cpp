@@ -61,6 +61,11 @@ bool new_current_uuid(UuidSet& set, uint64_t random, Role role) {
     return nothing_lost;
 }
 
+void new_current_uuid_beside_bitmap(UuidSet& set, uint64_t random, Role role) {
+    set.history = {set.current, set.history[0]};
+    set_current(set, random, role);
+}
+
 void clear_bitmap_uuid(UuidSet& set) {
     if (set.bitmap != 0) record_end_of_resync(set);
 }

@@ -50,6 +50,12 @@ void rotate_bitmap_uuid(UuidSet& set, uint64_t value);
 // A new generation: bitmap := current, current := random with the role's bit. The superblock must be durable
 // before any write that waits for it goes on (states 5.6). An old bitmap UUID that is not 0 is lost: false.
 bool new_current_uuid(UuidSet& set, uint64_t random, Role role);
+// The same while the bitmap has to go on counting against an older generation, because a resync ended and it
+// is not known whether its target has finished. The kernel makes no new generation then; but a target that
+// has finished carries our current one, and could not tell what was written after it from what it has. Here
+// it finds its generation in our history and gets everything (rules 60, 80); one that has not finished goes
+// on by the bitmap (50, 70).
+void new_current_uuid_beside_bitmap(UuidSet& set, uint64_t random, Role role);
 void clear_bitmap_uuid(UuidSet& set);
 // States 7.3: for the command new-current-uuid, also in its form that skips the initial sync.
 void new_current_uuid_by_command(UuidSet& set, uint64_t random, Role role, bool skip_initial_sync);

@@ -89,12 +89,14 @@ Task<int> MetaIo::write_superblock() {
         }
         Lock lock(block_busy_, freed_);
         const uint64_t writing = wanted_;
+        const uint32_t flags = superblock.flags;
         encode(superblock, meta::SuperblockBytes(block_.data(), meta::superblock_bytes));
         // It may say that a resync has ended, or that this is no Primary any more: not before the data.
         Task<int> written = write_block(layout_.superblock, true);
         const int error = co_await written;
         if (error) co_return error;
         durable_ = std::max(durable_, writing);
+        stable_flags_ = flags;
     }
     co_return 0;
 }

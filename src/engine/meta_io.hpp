@@ -50,6 +50,10 @@ class MetaIo {
     meta::Superblock superblock;
     void mark_dirty() { ++wanted_; }
     bool dirty() const { return wanted_ != durable_; }
+    // The superblock on stable storage says Primary, the one to be written does not.
+    bool ends_primary() const {
+        return (stable_flags_ & meta::flag::primary_ind) && !superblock.has(meta::flag::primary_ind);
+    }
     void set_md_flushes(bool on) { md_flushes_ = on; }
 
     // Returns when everything marked dirty before the call is on stable storage.
@@ -89,6 +93,7 @@ class MetaIo {
     Event freed_;
     uint64_t wanted_ = 0;
     uint64_t durable_ = 0;
+    uint32_t stable_flags_ = 0;
     uint64_t bitmap_writes_ = 0;
     uint64_t al_writes_ = 0;
     bool md_flushes_ = true;

@@ -188,7 +188,8 @@ Task<> Device::receive_uuids(wire::Uuids packet) {
 // End of a resync as the target reports it (states 3.3 a). true: the packet is dealt with.
 bool Device::confirms_end(const State& packet, DiskState& real) {
     const bool expected = (state_.pdsk == DiskState::inconsistent || state_.pdsk == DiskState::consistent) &&
-                          state_.conn > ConnState::connected && state_.disk == DiskState::up_to_date;
+                          real >= DiskState::inconsistent && state_.conn > ConnState::connected &&
+                          state_.disk == DiskState::up_to_date;
     if (!expected) return false;
     if (real == DiskState::up_to_date && packet.conn > ConnState::connected &&
         packet.conn < ConnState::sync_source) {
@@ -282,6 +283,10 @@ bool Device::survive_failed_handshake(State& wanted, const State& packet, DiskSt
     }
     if (packet.disk == DiskState::negotiating) {
         log(LogLevel::error, "Disk attach process on the peer node was aborted.");
+        // For us its disk remains Diskless, so no state change tells it; it has to come to the same
+        // conclusion.
+        send_uuids();
+        send_state(state());
         real = DiskState::diskless;
         wanted.conn = ConnState::connected;
         return true;

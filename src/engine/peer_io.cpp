@@ -410,6 +410,14 @@ bool PeerIo::resync_block_acked(Sector sector, uint32_t size_bytes, bool written
     return false;
 }
 
+uint64_t PeerIo::unacknowledged_resync_bits() {
+    uint64_t bits = 0;
+    for (const PeerRequest& read : in_service_)
+        if (read.kind == PeerKind::resync_read && read.answered)
+            bits += bits_for(read.size_bytes / sector_bytes);
+    return bits;
+}
+
 void PeerIo::end_resync_read(PeerRequest& read) {
     if (read.extent_locked && device_.disk)
         device_.disk->resync_extents.unlock(resync_extent_of(read.sector));

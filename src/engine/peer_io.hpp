@@ -54,6 +54,8 @@ class PeerIo {
 
     uint32_t active_writes() const { return active_writes_; }
     bool quiet() const { return at_disk_ == 0; }
+    // As source: of blocks that were sent and are not acknowledged.
+    uint64_t unacknowledged_resync_bits();
     uint32_t unacked() const { return static_cast<uint32_t>(in_service_.size()) - resync_writes_; }
     // The locks on resync extents are void as a whole.
     void forget_resync_extents();

@@ -235,6 +235,14 @@ void Resync::done_with(PeerRequest& request) {
     check_complete();
 }
 
+bool Resync::target_may_have_finished() const {
+    if (!running_ || target_) return false;
+    uint64_t under_way = device_.peer.unacknowledged_resync_bits();
+    for (const AppRequest& write : core_.connection.transfer_log.requests())
+        if (write.device == &device_) under_way += bits_for(write.size_bytes / sector_bytes) + 1;
+    return device_.bitmap.set_bits() <= under_way;
+}
+
 // ---- the end (states 12.8)
 // -----------------------------------------------------------------------------------------
 

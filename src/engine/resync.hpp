@@ -50,6 +50,10 @@ class Resync {
     }
 
     bool is_target() const { return target_; }
+    // As source: the target has finished, and this node is about to.
+    bool target_finished() const { return running_ && !target_ && peer_finished_ && failed_bits_ == 0; }
+    // All that is missing may be on the target's disk already, its acknowledgements under way.
+    bool target_may_have_finished() const;
     std::optional<SyncProgress> progress() const;
 
   private:
