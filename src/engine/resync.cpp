@@ -90,7 +90,11 @@ void Resync::begin(bool target) {
 void Resync::state_changed(ConnState old_conn, ConnState new_conn) {
     if (is_paused(old_conn) == is_paused(new_conn) && is_resync(old_conn) == is_resync(new_conn)) return;
     const uint64_t now = core_.ports.clock.now_ms();
-    if (is_paused(new_conn)) pause_began_ms_ = now;
+    if (is_paused(new_conn)) {
+        pause_began_ms_ = now;
+        // No tick will try again for the extent that is closed to writes and not ours yet.
+        if (target_ && device_.disk) device_.disk->resync_extents.reopen_unlocked();
+    }
     if (is_paused(old_conn)) paused_ms_ += now - pause_began_ms_;
     if (is_resync(old_conn) && !is_resync(new_conn)) reset();
     if (running_ && !is_paused(new_conn)) core_.ports.clock.arm(timer_, 0);
