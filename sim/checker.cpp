@@ -61,6 +61,11 @@ Oracle::Completion Checker::completion(unsigned side) const {
     return c;
 }
 
+bool Checker::no_good_data() const {
+    return nodes_[0]->state().disk == DiskState::inconsistent &&
+           nodes_[1]->state().disk == DiskState::inconsistent;
+}
+
 bool Checker::all_in_sync() const {
     for (const Node* node : nodes_) {
         const State s = node->state();
@@ -159,9 +164,12 @@ void Checker::follow(Node& node) {
     // A Primary without a disk may have been there for a moment only, and taken nothing.
     if (now.conn >= ConnState::connected && now.peer == Role::primary && now.pdsk <= DiskState::failed)
         oracle_.primary_alone(side);
-    if (open && was.conn < ConnState::connected && now.conn >= ConnState::connected &&
-        now.disk <= DiskState::failed && now.pdsk == DiskState::up_to_date)
+    if (open && was_open && now.disk <= DiskState::failed && was.pdsk != DiskState::up_to_date &&
+        now.pdsk == DiskState::up_to_date) {
+        // Under protocol A and B what was on its way to the only disk may be lost.
+        if (scenario_.net.protocol != config::Protocol::c) oracle_.settle(1 - side);
         oracle_.follow_other(side);
+    }
     // After an I/O error with pass_on the disk's data count for nothing any more.
     if (was.disk == DiskState::up_to_date && now.disk == DiskState::inconsistent && !is_target(now.conn))
         oracle_.discard_ordered(side);

@@ -35,6 +35,8 @@ class Checker {
     // Nothing but its own disk's failure can make a request of this node fail.
     bool serves_requests(unsigned side) const;
     bool all_in_sync() const;
+    // Both disks are attached, and neither holds data that may be used.
+    bool no_good_data() const;
     // Both nodes have a new generation since they were last in sync.
     bool generations_parted() const;
     // No silent divergence (I23), where both nodes have noticed that they are on their own.

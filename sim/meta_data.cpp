@@ -52,15 +52,18 @@ bool MetaData::bit(BitNr bit) const {
     return bytes[byte % sector_bytes] >> (bit.value % 8) & 1;
 }
 
-std::vector<uint8_t> MetaData::al_area() const {
+std::vector<uint8_t> MetaData::al_area(bool durable) const {
     const meta::Layout where = layout();
     std::vector<uint8_t> area(where.al.blocks() * meta::al_block_bytes);
-    disk_->read_durable(where.al_first(), area);
+    if (durable)
+        disk_->read_durable(where.al_first(), area);
+    else
+        disk_->read_now(where.al_first(), area);
     return area;
 }
 
 const std::set<uint32_t>& MetaData::hot_extents() const {
-    std::vector<uint8_t> area = al_area();
+    std::vector<uint8_t> area = al_area(true);
     if (area != al_seen_) {
         const meta::AlReplay replay = meta::replay_al(area, layout().al);
         hot_ = {replay.hot_extents.begin(), replay.hot_extents.end()};
@@ -70,11 +73,13 @@ const std::set<uint32_t>& MetaData::hot_extents() const {
 }
 
 Status MetaData::apply_al() {
-    Result<meta::Superblock> superblock = this->superblock();
+    std::array<uint8_t, meta::superblock_bytes> found;
+    disk_->read_now(at(), found);
+    Result<meta::Superblock> superblock = meta::decode(meta::ConstSuperblockBytes(found));
     if (!superblock) return superblock.error();
     if (superblock->is_clean()) return Ok{};
     const meta::Layout where = layout();
-    const meta::AlReplay replay = meta::replay_al(al_area(), where.al);
+    const meta::AlReplay replay = meta::replay_al(al_area(false), where.al);
     std::array<uint8_t, meta::al_block_bytes> block;
     if (superblock->has(meta::flag::primary_ind)) {
         if (replay.outcome == meta::AlReplayOutcome::no_data ||

@@ -35,7 +35,7 @@ class MetaData {
 
   private:
     Sector at() const;
-    std::vector<uint8_t> al_area() const;
+    std::vector<uint8_t> al_area(bool durable) const;
 
     Disk* disk_;
     meta::MetaIndex index_;

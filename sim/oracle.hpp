@@ -85,6 +85,8 @@ class Oracle {
     std::vector<uint64_t> snapshot(unsigned node) const;
     void power_lost(unsigned node, const std::vector<uint64_t>& before);
     void promoted_alone(unsigned node);
+    // This node's disk is all the data there are.
+    void settle(unsigned node) { adopt_content(node, "the only disk"); }
     // Both are Primary and have lost each other.
     void parted();
     // What this node's applications see is the other's data from now on, and the writes they have under way.

@@ -380,6 +380,10 @@ void Simulation::calm() {
                           engine::describe(nodes_[1]->state()), workloads_[1]->in_flight());
             return;
         }
+        if (checker_.no_good_data()) {
+            say("a disk error has taken the only good data");
+            return;
+        }
         for (auto& node : nodes_) tidy(*node);
         run_for(500'000);
         if (scheduler_.now_us() < quiet_us) continue;
@@ -411,6 +415,12 @@ void Simulation::tidy(Node& node) {
     const State s = node.state();
     Workload& workload = *workloads_[node.side()];
     if (s.disk == DiskState::diskless) {
+        // An attach is refused for ever where the data have parted: first each for itself.
+        if (++diskless_seen_[node.side()] % 4 == 0 && s.conn >= ConnState::connected &&
+            checker_.generations_parted())
+            return command(node, "disconnect --force", [](engine::Resource& r, engine::Done done) {
+                r.disconnect(true, std::move(done));
+            });
         attach(node, [this, &node](const Reply& reply) {
             if (reply.ok()) return;
             const State now = node.state();

@@ -73,6 +73,7 @@ class Simulation {
     std::array<unsigned, 2> busy_{};
     std::array<uint64_t, 2> restart_us_{};
     std::array<unsigned, 2> stand_alone_seen_{};
+    std::array<unsigned, 2> diskless_seen_{};
     uint64_t mend_us_ = 0;
     uint64_t heal_us_ = 0;
     bool calm_ = false;
