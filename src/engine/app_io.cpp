@@ -521,8 +521,10 @@ void AppIo::check(AppRequest& request) {
         if (request.net_pending || request.postponed) return;
         // A write that is nowhere but on a disk that a resync will overwrite, or that is being given up, is
         // lost (the kernel calls it written, states 9.8).
-        const bool local_counts = !request.is_write() || device_.state().disk == DiskState::up_to_date;
-        const bool ok = (request.local_ok && local_counts) || request.net_ok;
+        const State now = device_.state();
+        const bool local_counts = !request.is_write() || now.disk == DiskState::up_to_date;
+        const bool peer_counts = !request.is_write() || now.pdsk == DiskState::up_to_date;
+        const bool ok = (request.local_ok && local_counts) || (request.net_ok && peer_counts);
         complete(request, ok ? 0 : request.local_error ? request.local_error : EIO);
     }
     if (!request.net_part || request.net_done) destroy(request);

@@ -150,8 +150,9 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
         Task<> started = start_of_source(o, n);
         co_await started;
     }
-    if (o.pdsk == DiskState::diskless && n.pdsk > DiskState::diskless &&
-        n.pdsk != DiskState::d_unknown) {  // D6
+    // D6; also when the connection found the peer in the middle of its attach
+    if ((o.pdsk == DiskState::diskless || o.pdsk == DiskState::attaching) && n.pdsk > o.pdsk &&
+        n.pdsk != DiskState::d_unknown) {
         send_uuids();
         send_state(n);
     }
