@@ -131,6 +131,8 @@ def test_two_nodes(connected):
     left.drbdsetup("primary 0 --force")
     for machine in connected.machines:
         machine.drbdsetup("wait-sync 0 --wfc-timeout=30 --degr-wfc-timeout=30 --outdated-wfc-timeout=30")
+    # wait-sync ends at once on a node that is Connected still; the sync begins a moment later.
+    connected.synced()
     gives(left, "status r0", 0, "r0 role:Primary\n  disk:UpToDate\n  peer role:Secondary\n"
             "    replication:Established peer-disk:UpToDate\n\n")
     gives(right, "role 0", 0, "Secondary/Primary\n")
