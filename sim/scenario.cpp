@@ -18,7 +18,8 @@ void draw_machines(Random& random, Scenario& s) {
     // synced.
     const bool large = s.skip_initial_sync && random.chance(40);
     s.data_sectors =
-        (large ? random.between(300, 700) : random.between(8, 24)) * mib_sectors + random.below(64) * 8;
+        (large ? random.between(300, 700) : random.between(5, random.chance(70) ? 9 : 24)) * mib_sectors +
+        random.below(64) * 8;
     if (random.chance(20)) s.data_sectors += random.below(8);
     for (const size_t side : {size_t{0}, size_t{1}}) {
         s.external_meta[side] = random.chance(30);
@@ -36,8 +37,8 @@ void draw_machines(Random& random, Scenario& s) {
         random.chance(30) ? random.between(4 << 10, 64 << 10) : random.between(128 << 10, 1 << 20);
     s.network.segment_bytes_max =
         random.chance(20) ? random.between(700, 3000) : random.between(4 << 10, 128 << 10);
-    s.limits.buffer_arena_bytes = size_t{random.chance(20) ? 2u : 6u} << 20;
-    s.limits.peer_arena_bytes = size_t{random.chance(20) ? 2u : 6u} << 20;
+    s.limits.buffer_arena_bytes = size_t{random.chance(20) ? 2u : 4u} << 20;
+    s.limits.peer_arena_bytes = size_t{random.chance(20) ? 2u : 4u} << 20;
     s.limits.requests_max = random.chance(20) ? 16 : 256;
     s.limits.peer_requests_max = 512;
     s.limits.packets_max = 2048;
