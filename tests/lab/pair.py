@@ -18,7 +18,7 @@ KINDS = {"duplex": Node, "kernel": KernelNode}
 # What a kernel says when something is wrong. DRBD's own lines are judged by words, the rest of the kernel's by its alarms.
 _ALARM = re.compile(r"BUG|WARNING:|Oops|Call Trace|general protection|Kernel panic|INFO: task|I/O error|soft lockup")
 _DRBD_LINE = re.compile(r"\bdrbd")
-_DRBD_TROUBLE = re.compile(r"error|fail|assert|unexpected|bad|invalid|corrupt|mismatch|wrong|timed out|split-brain|cannot|can't|"
+_DRBD_TROUBLE = re.compile(r"error|fail|assert|unexpected|\bbad\b|invalid|corrupt|mismatch|wrong|timed out|split-brain|cannot|can't|"
                            r"FIXME|lost|unable|incompatible|expected|logic|unknown packet", re.I)
 # Not troubles: states and words that contain one of the above.
 _DRBD_HARMLESS = re.compile(r"helper command: .* exit code 0|Method to ensure|disk\( \w+ -> \w+ \) *$|recounting of set bits took|"
