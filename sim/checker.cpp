@@ -140,6 +140,7 @@ void Checker::follow(Node& node) {
     seen.open_to_users = open;
     if (was.conn >= ConnState::connected && now.conn < ConnState::connected) {
         ++seen.session;
+        resynced_ = false;
         const bool both = oracle_.founded() && open && peer.device() && peer.device()->is_primary();
         if (both) oracle_.parted();
     }
@@ -177,6 +178,8 @@ void Checker::follow(Node& node) {
         ++resyncs_;
         oracle_.resync_started(1 - side, side);
     }
+    if (is_target(was.conn) && now.conn == ConnState::connected && now.disk == DiskState::up_to_date)
+        resynced_ = true;
     const bool in_sync = all_in_sync();
     if (in_sync && !in_sync_) {
         const unsigned master = peer.state().role == Role::primary ? 1 - side : side;
@@ -210,7 +213,8 @@ void Checker::write_completed(unsigned side, const Write& write) const {
         node.meta_data().disk().broken.percent > 0)
         return;
     const engine::UuidSet stored = node.meta_data().uuids();
-    if (stored.bitmap == 0)
+    // A peer whose disk was Inconsistent before it was lost cannot mistake its data for these.
+    if (stored.bitmap == 0 && s.pdsk != DiskState::inconsistent)
         verdict_.fail(
             "I28: node {}: a write completed without the peer, but stable storage still has the common "
             "generation ({})",
@@ -294,7 +298,8 @@ void Checker::check_divergence() {
 void Checker::final_check() {
     oracle_.final_check();
     for (const Node* node : nodes_) {
-        if (node->device()->bitmap.set_bits() != 0)
+        // An invalidate that was cut off before its resync leaves bits that nothing resyncs (states 5.4).
+        if (resynced_ && node->device()->bitmap.set_bits() != 0)
             verdict_.fail("I42: node {}: in sync, but {} bits are set", node->side(),
                           node->device()->bitmap.set_bits());
         const engine::UuidSet uuids = node->device()->uuids();

@@ -70,6 +70,7 @@ class Checker {
     std::array<Seen, 2> seen_{};
     std::array<std::vector<uint64_t>, 2> snapshots_;
     bool in_sync_ = false;
+    bool resynced_ = false;  // in this connection, to the end
     uint64_t next_divergence_check_us_ = 0;
     uint64_t resyncs_ = 0;
     uint64_t divergence_checks_ = 0;

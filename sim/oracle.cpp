@@ -95,6 +95,11 @@ bool Oracle::has_under_way(const Admissible& set, unsigned node) const {
                        [&](WriteId id) { return writes_[id].ended == 0 && writes_[id].node == node; });
 }
 
+bool Oracle::ended_before(const Admissible& set, uint64_t sequence) const {
+    return std::all_of(set.begin(), set.end(),
+                       [&](WriteId id) { return writes_[id].ended != 0 && writes_[id].ended < sequence; });
+}
+
 void Oracle::narrow(Admissible& set, uint64_t tag) const {
     std::erase_if(set, [&](WriteId id) { return writes_[id].tag != tag; });
 }
@@ -196,6 +201,7 @@ PendingRead* Oracle::start_read(unsigned node, Sector sector, uint32_t size_sect
     auto& read = reads_[node].emplace_back(std::make_unique<PendingRead>());
     read->sector = sector;
     read->size_sectors = size_sectors;
+    read->started = ++sequence_;
     for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s)
         read->admissible.push_back(admissible(*branch_[node], s));
     return read.get();
@@ -212,7 +218,7 @@ void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8
         if (!admits(read->admissible[i], tag) && !admits(admissible(*branch_[node], sector), tag))
             verdict_.fail("node {}: a read of sector {} returned {}, admissible: {}", node, sector, name(tag),
                           name(read->admissible[i]));
-        if (settles && found != branch_[node]->sectors.end() && !has_under_way(found->second) &&
+        if (settles && found != branch_[node]->sectors.end() && ended_before(found->second, read->started) &&
             admits(found->second, tag))
             narrow(found->second, tag);
         ++reads_checked_;
@@ -277,7 +283,8 @@ void Oracle::adopt_content(unsigned node, const char* when) {
             return;
         }
         const WriteId id = tag == 0 ? 0 : static_cast<WriteId>((tag & ~tag_magic) >> 8);
-        set = {id};
+        std::erase_if(set, [&](WriteId other) { return writes_[other].ended != 0; });
+        set.push_back(id);
     }
     excuses_[node].clear();
 }

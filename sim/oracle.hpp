@@ -43,6 +43,7 @@ struct Write {
 struct PendingRead {
     Sector sector;
     uint32_t size_sectors = 0;
+    uint64_t started = 0;
     std::vector<std::vector<WriteId>> admissible;  // per sector
 };
 
@@ -122,6 +123,7 @@ class Oracle {
     static const Admissible& admissible(const Branch& branch, uint64_t sector);
     bool admits(const Admissible& set, uint64_t tag) const;
     bool has_under_way(const Admissible& set) const;
+    bool ended_before(const Admissible& set, uint64_t sequence) const;
     bool has_under_way(const Admissible& set, unsigned node) const;
     void narrow(Admissible& set, uint64_t tag) const;
     void end(WriteId id);

@@ -170,8 +170,23 @@ Task<Reply> Device::take_disk_over() {
     superblock.magic = meta::magic_v08_unclean;
     UuidSet set = uuids();
     engine::set_current(set, set.current, state_.role);
+    // As a promotion does without the peer: what a Primary writes from now on is a generation of its own, and
+    // stable storage says so before the disk can be used. (The kernel leaves that out; a peer that was in
+    // sync would take its data for these.)
+    const bool alone = state_.role == Role::primary && state_.conn < ConnState::connected &&
+                       entitled.disk == DiskState::up_to_date && set.bitmap == 0;
+    if (alone) {
+        new_current_uuid(set, core_.ports.host.random64(), state_.role);
+        log(LogLevel::info, "new current UUID {}", text_of(set));
+    }
     set_uuids(set);
     disk->meta_io.mark_dirty();
+    if (alone) {
+        Task<int> announced = write_superblock();
+        error = co_await announced;
+        if (error)
+            co_return Reply{error_code::meta_io, fmt::format("writing the superblock: error {}", error)};
+    }
 
     State wanted = state();
     StateChangeResult result;

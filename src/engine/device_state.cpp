@@ -79,14 +79,17 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     const bool source_ends = is_source(old_state.conn) && !is_source(new_state.conn);
     const bool still_primary = old_state.role == Role::primary ||
                                (old_state.peer == Role::primary && new_state.conn >= ConnState::connected);
-    bool new_generation_beside = false;
+    bool new_generation = false;
     if (disk && source_ends && still_primary && new_state.disk == DiskState::up_to_date) {
-        if (resync.target_finished()) {
-            resync_succeeded(false);
-        } else if (resync.target_may_have_finished()) {
-            new_generation_beside = true;
+        const bool finished = resync.target_finished();
+        if (finished) resync_succeeded(false);
+        if (finished || resync.target_may_have_finished()) {
+            new_generation = true;
             UuidSet set = uuids();
-            new_current_uuid_beside_bitmap(set, core_.ports.host.random64(), new_state.role);
+            if (finished)
+                new_current_uuid(set, core_.ports.host.random64(), new_state.role);
+            else
+                new_current_uuid_beside_bitmap(set, core_.ports.host.random64(), new_state.role);
             set_uuids(set);
             log(LogLevel::info, "new current UUID {}", text_of(set));
         }
@@ -94,7 +97,7 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     // I28: no write that was waiting for the lost peer completes before the new generation is on stable
     // storage.
     const bool hold =
-        new_generation_beside || (disk && new_current_due(old_state, new_state, uuids()) == NewCurrent::now);
+        new_generation || (disk && new_current_due(old_state, new_state, uuids()) == NewCurrent::now);
     if (hold && !sabotage::new_generation) app.hold_completions();
     immediate_effects(old_state, new_state);
     core_.worker.add([this, old_state, new_state, hold] { return after_change(old_state, new_state, hold); });

@@ -64,6 +64,7 @@ Task<> Resync::start(bool target) {
         const int bitmap_error = co_await bitmap_written;
         if (bitmap_error || !is_resync(device_.state().conn)) co_return;
         // I14: the superblock no longer calls this disk consistent before the first block is overwritten.
+        if (device_.disk) device_.disk->meta_io.mark_dirty();  // its flush makes the bitmap stable, too
         Task<int> written = device_.write_superblock();
         const int error = co_await written;
         if (error || !is_resync(device_.state().conn)) co_return;
