@@ -153,8 +153,8 @@ void Checker::follow(Node& node) {
         now.disk == DiskState::up_to_date)
         oracle_.promoted_alone(side);
     if (open && !was_open && now.conn >= ConnState::connected && now.disk <= DiskState::failed &&
-        now.pdsk == DiskState::up_to_date && peer.state().role != Role::primary) {
-        oracle_.promoted_alone(1 - side);
+        now.pdsk == DiskState::up_to_date) {
+        if (peer.state().role != Role::primary) oracle_.promoted_alone(1 - side);
         oracle_.follow_other(side);
     }
     // One of the two goes on without the other: as Primary, or as the disk of a diskless one.

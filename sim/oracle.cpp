@@ -143,6 +143,8 @@ void Oracle::end(WriteId id) {
 
 void Oracle::node_died(unsigned node) {
     while (!under_way_[node].empty()) end(under_way_[node].front());
+    // Its applications died with it: nobody relies on what they had not flushed.
+    std::erase_if(exclusive_writes_[node], [](const Exclusive& write) { return !write.flushed; });
     forget_reads(node);
 }
 
@@ -180,7 +182,12 @@ void Oracle::completed(WriteId id, const Completion& c) {
                 c.node, name(set), name(tag_on(peer, s)), s);
         excuses_[peer][s] = {in_transit, c.session};
     }
-    if (peer_lacks_it && !in_transit) ++exclusive_writes_[c.node];
+    if (peer_lacks_it && !in_transit) exclusive_writes_[c.node].push_back({id, c.fua});
+}
+
+void Oracle::flushed(unsigned node, uint64_t issued) {
+    for (Exclusive& write : exclusive_writes_[node])
+        if (writes_[write.id].ended < issued) write.flushed = true;
 }
 
 bool Oracle::under_way(uint64_t first_sector, uint64_t size_sectors) const {
@@ -320,15 +327,15 @@ void Oracle::attached(unsigned node) {
 }
 
 void Oracle::resync_started(unsigned source, unsigned target) {
-    if (exclusive_writes_[target] > 0 && !discard_ordered_[target])
+    if (has_exclusive_data(target) && !discard_ordered_[target])
         verdict_.fail(
             "acknowledged writes are discarded: node {} becomes sync target with {} writes that node {} "
             "lacks",
-            target, exclusive_writes_[target], source);
+            target, exclusive_writes_[target].size(), source);
     adopt_content(source, "sync source");
     follow_other(target);
     disk_branch_[target] = branch_[target];
-    exclusive_writes_[target] = 0;
+    exclusive_writes_[target].clear();
     discard_ordered_[target] = false;
     primary_alone_[target] = false;
     for (auto& [sector, set] : disk_branch_[source]->sectors)
@@ -337,9 +344,9 @@ void Oracle::resync_started(unsigned source, unsigned target) {
 
 void Oracle::in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous) {
     for (const unsigned node : {0u, 1u})
-        if (exclusive_writes_[node] > 0 && disk_branch_[0] != disk_branch_[1])
+        if (has_exclusive_data(node) && disk_branch_[0] != disk_branch_[1])
             verdict_.fail("in sync without a resync, but node {} has {} writes of its own", node,
-                          exclusive_writes_[node]);
+                          exclusive_writes_[node].size());
     follow_other(1 - master);
     disk_branch_[1 - master] = branch_[1 - master];
     for (auto& [sector, set] : branch_[master]->sectors) {

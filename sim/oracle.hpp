@@ -69,9 +69,14 @@ class Oracle {
         bool in_contact;
         uint64_t session;
         bool asynchronous;  // protocol A or B: it may still be on its way to the peer's disk
+        bool fua;
     };
     void completed(WriteId id, const Completion& completion);
     void failed(WriteId id) { end(id); }
+    // A point in the order of all that happens, for flushed().
+    uint64_t now() { return ++sequence_; }
+    // A flush that was issued then has succeeded: what had completed before has to outlive the node.
+    void flushed(unsigned node, uint64_t issued);
     void node_died(unsigned node);
     PendingRead* start_read(unsigned node, Sector sector, uint32_t size_sectors);
     // settles: what it saw is the data from now on; not so on a disk that waits for a resync and is alone.
@@ -101,7 +106,7 @@ class Oracle {
     void discard_ordered(unsigned node) { discard_ordered_[node] = true; }
     void primary_alone(unsigned node) { primary_alone_[node] = true; }
     bool diverged() const { return primary_alone_[0] && primary_alone_[1]; }
-    bool has_exclusive_data(unsigned node) const { return exclusive_writes_[node] > 0; }
+    bool has_exclusive_data(unsigned node) const { return !exclusive_writes_[node].empty(); }
     bool founded() const { return founded_; }
 
     // Blocks (of 4 KiB) with a sector that differs between the disks, among all that were ever written.
@@ -146,7 +151,11 @@ class Oracle {
     std::array<std::vector<std::unique_ptr<PendingRead>>, 2> reads_;
     std::array<bool, 2> discard_ordered_{};
     std::array<bool, 2> primary_alone_{};
-    std::array<uint64_t, 2> exclusive_writes_{};
+    struct Exclusive {
+        WriteId id;
+        bool flushed;
+    };
+    std::array<std::vector<Exclusive>, 2> exclusive_writes_;  // completed, and the peer lacks them
     std::array<std::vector<WriteId>, 2> under_way_;
     bool founded_ = false;
     uint64_t writes_completed_ = 0;

@@ -62,7 +62,8 @@ bool Simulation::run_until(Condition condition, uint64_t limit_us) {
     while (!verdict_.failed() && !condition()) {
         if (timed_out || scheduler_.now_us() > end_us) return false;
         if (scheduler_.events() > events_max) {
-            verdict_.fail("{} events and no end: something spins", scheduler_.events());
+            verdict_.fail("{} events and no end: {} and {}", scheduler_.events(),
+                          engine::describe(nodes_[0]->state()), engine::describe(nodes_[1]->state()));
             break;
         }
         if (!scheduler_.step()) break;

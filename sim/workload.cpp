@@ -123,6 +123,7 @@ void Workload::issue() {
         pending.read = oracle_.start_read(node_.side(), sector, size_sectors);
     } else {
         pending.writes_before_flush = node_.data_disk().writes_completed();
+        pending.flush_issued = oracle_.now();
     }
     requests_.emplace(request, pending);
     node_.volume().submit(*request);
@@ -166,7 +167,9 @@ void Workload::write_completed(engine::Request& request, const Pending& pending)
         oracle_.failed(pending.write);
         return;
     }
-    oracle_.completed(pending.write, checker_.completion(node_.side()));
+    Oracle::Completion completion = checker_.completion(node_.side());
+    completion.fua = request.fua;
+    oracle_.completed(pending.write, completion);
     const Write& write = oracle_.write(pending.write);
     checker_.write_completed(node_.side(), write);
     if (request.fua && request.op == Op::write && !model_.overlapping && !model_.conflicting)
@@ -186,6 +189,7 @@ void Workload::check_fua(const engine::Request& request, const Write& write) con
 }
 
 void Workload::flush_completed(const Pending& pending) {
+    oracle_.flushed(node_.side(), pending.flush_issued);
     if (node_.state().disk < wire::DiskState::up_to_date || node_.data_disk().broken.percent > 0) return;
     if (!node_.data_disk().is_durable(Sector(0), node_.data_disk().limits().size_sectors,
                                       pending.writes_before_flush))

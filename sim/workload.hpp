@@ -46,6 +46,7 @@ class Workload final : public engine::User {
         PendingRead* read = nullptr;
         uint64_t issued_us = 0;
         uint64_t writes_before_flush = 0;  // on the local disk
+        uint64_t flush_issued = 0;         // in the order of the oracle
         bool expected_to_succeed = false;
     };
 

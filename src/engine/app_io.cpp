@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "engine/core.hpp"
 #include "engine/sabotage.hpp"
@@ -152,7 +153,7 @@ void AppIo::resume() {
 void AppIo::retry_held() {
     while (!deliverable_.empty()) {
         AppRequest& request = deliverable_.pop_front();
-        if (completion_holds_ > 0 && request.is_write())
+        if (completion_holds_ > 0 && request.op != Op::read)
             held_back_.push_back(request);
         else
             deliver(request);
@@ -216,6 +217,7 @@ void AppIo::start_write(AppRequest& request) {
         return;
     }
     request.started = true;
+    ++writes_undone_;
     const bool local = device_.has_disk(DiskState::inconsistent);
     const bool remote = replicate(s);
     if (remote) {
@@ -238,8 +240,13 @@ void AppIo::start_write(AppRequest& request) {
 }
 
 void AppIo::start_over(AppRequest& request) {
+    TransferLog& log = core_.connection.transfer_log;
+    if (!request.is_write() && static_cast<ListNode<InTransferLog>&>(request).linked())
+        (request.op == Op::flush ? log.flushes : log.not_in_an_epoch).remove(request);
+    answered_by_peer(request);
     if (request.holds_extents) device_.disk->activation.release(request);
     if (request.interval.linked()) device_.writes.remove(request.interval);
+    if (request.started && request.is_write()) --writes_undone_;
     request.in_flight = request.started = false;
     --in_flight_;
     request.reset_progress();
@@ -368,28 +375,33 @@ void AppIo::send_read(AppRequest& request) {
     request.net_queued = connection.link.send(Channel::data, request.packet);
 }
 
-void AppIo::retry_read(AppRequest& request) {
-    if (static_cast<ListNode<InTransferLog>&>(request).linked())
-        core_.connection.transfer_log.not_in_an_epoch.remove(request);
-    request.started = request.in_flight = false;
-    --in_flight_;
-    request.reset_progress();
-    held_.push_back(request);
-    core_.notify();
-}
-
-// An application's flush is the local disk's; for the peer it ends the epoch and waits for nothing
-// (states 9.10).
+// Its own disk is enough for a flush, as in the kernel (states 9.10), only where nothing else can become the
+// data: not on a disk that a resync will overwrite or that is not there, and not with two Primaries, of which
+// after a power failure of both either may be the one that is synchronised to (rule 40). There the peer's
+// flush at the end of the epoch is waited for.
 void AppIo::start_flush(AppRequest& request) {
     request.started = true;
+    TransferLog& log = core_.connection.transfer_log;
     const State s = device_.state();
-    if (replicate(s)) core_.connection.transfer_log.close_epoch();
-    if (device_.has_disk(DiskState::inconsistent)) {
-        submit_local(request);
-        return;
+    const bool local_is_enough = s.disk == DiskState::up_to_date && s.peer != Role::primary;
+    if (replicate(s)) {
+        log.close_epoch();
+        request.net_ok = log.requests().empty();
+        if (!request.net_ok && !local_is_enough) {
+            request.net_part = request.net_pending = true;
+            ++peer_pending_;
+            request.epoch = log.current_epoch() - 1;
+            log.flushes.push_back(request);
+        }
     }
-    complete(request, s.pdsk == DiskState::up_to_date ? 0 : EIO);
-    destroy(request);
+    if (device_.has_disk(DiskState::inconsistent)) submit_local(request);
+    check(request);
+}
+
+void AppIo::stable_at_peer(AppRequest& flush) {
+    answered_by_peer(flush);
+    flush.net_ok = flush.net_done = true;
+    check(flush);
 }
 
 // ---- events (states 9.6)
@@ -403,7 +415,7 @@ void AppIo::local_completed(AppRequest& request, int error) {
     if (error) {
         // The bits first, while the disk still counts as Inconsistent or better (I20).
         if (request.op != Op::flush) device_.set_out_of_sync(request.sector, request.size_bytes);
-        if (request.op == Op::read) request.retry_wanted = true;
+        if (!request.is_write()) request.retry_wanted = true;  // the peer may be able to
         const bool optional = request.op == Op::discard || request.op == Op::write_zeroes;
         if (!optional) device_.data_io_failed(error, request.op == Op::read);
     }
@@ -477,10 +489,14 @@ void AppIo::connection_lost(AppRequest& request) {
     answered_by_peer(request);
     request.net_done = true;
     request.net_ok = request.postponed = false;
+    // The next flush has to say that this one may be lost: the peer is not known to have it on stable
+    // storage.
+    const bool local_counts = request.local_ok && device_.state().disk == DiskState::up_to_date;
+    if (request.is_write() && request.completed && request.error == 0 && !local_counts) lost_writes_ = true;
     // Without data anywhere it waits for them, if that is what on-no-data-accessible says, and starts anew;
     // what one side may have of it already is dirty until then (states 9.8, 15.6).
-    const bool frozen = core_.susp_nod && request.is_write() && !request.completed;
-    if (frozen) device_.set_out_of_sync(request.sector, request.size_bytes);
+    const bool frozen = core_.susp_nod && request.op != Op::read && !request.completed;
+    if (frozen && request.is_write()) device_.set_out_of_sync(request.sector, request.size_bytes);
     request.retry_wanted = request.op == Op::read || frozen;
     check(request);
 }
@@ -498,7 +514,6 @@ void AppIo::restart_postponed(const Interval& over) {
         if (!found) return;
         TransferLog& log = core_.connection.transfer_log;
         (found->net_done ? log.not_in_an_epoch : log.requests()).remove(*found);
-        answered_by_peer(*found);
         start_over(*found);
     }
 }
@@ -509,22 +524,19 @@ void AppIo::restart_postponed(const Interval& over) {
 void AppIo::check(AppRequest& request) {
     if (request.local_pending || request.net_queued) return;
     if (!request.completed) {
-        if (request.retry_wanted && request.is_write()) {
+        if (request.retry_wanted && (request.is_write() || request.retries++ < retries_max)) {
             start_over(request);
-            return;
-        }
-        if (request.retry_wanted && request.retries < retries_max) {
-            ++request.retries;
-            retry_read(request);
             return;
         }
         if (request.net_pending || request.postponed) return;
         // A write that is nowhere but on a disk that a resync will overwrite, or that is being given up, is
         // lost (the kernel calls it written, states 9.8).
         const State now = device_.state();
-        const bool local_counts = !request.is_write() || now.disk == DiskState::up_to_date;
-        const bool peer_counts = !request.is_write() || now.pdsk == DiskState::up_to_date;
-        const bool ok = (request.local_ok && local_counts) || (request.net_ok && peer_counts);
+        const bool is_read = request.op == Op::read;
+        const bool local_counts = is_read || now.disk == DiskState::up_to_date;
+        const bool peer_counts = is_read || now.pdsk == DiskState::up_to_date;
+        bool ok = (request.local_ok && local_counts) || (request.net_ok && peer_counts);
+        if (request.op == Op::flush && std::exchange(lost_writes_, false)) ok = false;
         complete(request, ok ? 0 : request.local_error ? request.local_error : EIO);
     }
     if (!request.net_part || request.net_done) destroy(request);
@@ -540,7 +552,7 @@ void AppIo::complete(AppRequest& request, int error) {
         request.interval.completed = true;
     }
     if (request.is_write()) give_buffer(request);
-    if (completion_holds_ > 0 && request.is_write())
+    if (completion_holds_ > 0 && request.op != Op::read)
         held_back_.push_back(request);
     else
         deliverable_.push_back(request);
@@ -565,6 +577,7 @@ void AppIo::release_completions() {
 
 void AppIo::destroy(AppRequest& request) {
     if (request.is_write() && request.started) {
+        --writes_undone_;
         if (!(request.net_ok && request.local_ok) && !sabotage::out_of_sync_bits)
             device_.set_out_of_sync(request.sector, request.size_bytes);
         else if (request.sis)

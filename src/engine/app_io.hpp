@@ -41,6 +41,8 @@ class AppIo {
     // count.
     uint32_t in_flight() const { return in_flight_; }
     bool quiet() const { return local_pending_ == 0; }
+    // Started and not destroyed: neither covered by a barrier ack nor marked out of sync.
+    uint32_t writes_undone() const { return writes_undone_; }
     uint32_t local_pending() const { return local_pending_; }
     uint32_t peer_pending() const { return peer_pending_; }
 
@@ -52,6 +54,7 @@ class AppIo {
     void superseded(AppRequest& request);
     void to_be_retried(AppRequest& request);
     void barrier_acked(AppRequest& request);
+    void stable_at_peer(AppRequest& flush);
     void read_answered(AppRequest& request);
     void read_refused(AppRequest& request);
     void connection_lost(AppRequest& request);
@@ -82,7 +85,6 @@ class AppIo {
     void start_over(AppRequest& request);
     void answered_by_peer(AppRequest& request);
     bool read_locally(const AppRequest& request) const;
-    void retry_read(AppRequest& request);
     void check(AppRequest& request);  // complete and destroy it if it is time
     void complete(AppRequest& request, int error);
     void deliver(AppRequest& request);
@@ -99,8 +101,10 @@ class AppIo {
     uint32_t suspensions_ = 0;
     uint32_t in_flight_ = 0;
     uint32_t local_pending_ = 0;
+    uint32_t writes_undone_ = 0;
     uint32_t peer_pending_ = 0;
     uint32_t completion_holds_ = 0;
+    bool lost_writes_ = false;  // completed ones; the next flush reports them
 };
 
 }  // namespace duplex::engine

@@ -305,7 +305,9 @@ void Device::set_uuids(const UuidSet& set) {
     const uint64_t old_current = stored[meta::uuid_current];
     stored = {set.current, set.bitmap, set.history[0], set.history[1]};
     disk->meta_io.mark_dirty();
-    if (set.current != old_current) exposed_data_uuid = set.current;
+    // What is written to the meta data of another disk (at an attach, or as the target of a resync) is not
+    // what users have seen; a new generation is.
+    if (state_.disk == DiskState::up_to_date && set.current != old_current) exposed_data_uuid = set.current;
     core_.ports.host.changed(static_cast<int>(number_));
 }
 

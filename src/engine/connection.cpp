@@ -250,7 +250,8 @@ Task<> Connection::clean_up() {
 void Connection::clean_transfer_log() {
     transfer_log.close_epoch();
     transfer_log.all_acknowledged();
-    for (TransferLog::Requests* list : {&transfer_log.requests(), &transfer_log.not_in_an_epoch}) {
+    for (TransferLog::Requests* list :
+         {&transfer_log.requests(), &transfer_log.not_in_an_epoch, &transfer_log.flushes}) {
         while (!list->empty()) {
             AppRequest& request = list->pop_front();
             request.device->app.connection_lost(request);

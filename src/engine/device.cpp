@@ -162,6 +162,7 @@ Task<Reply> Device::new_current_uuid_command(bool clear_bitmap) {
     if (error) co_return Reply{error_code::meta_io, {}};
     if (skip) {
         send_uuids(wire::Uuids::flag_skip_initial_sync);
+        if (peer_uuids) peer_uuids->current = set.current;  // which it takes from this packet
         State wanted = state();
         wanted.disk = wanted.pdsk = DiskState::up_to_date;
         change_state(wanted, ChangeKind::fact);

@@ -198,8 +198,9 @@ class Device final : public Volume {
     Task<int> run_handler(std::string_view name);
     void resync_new_area();
     bool confirms_end(const State& packet, DiskState& real);
+    bool shows_data_of_peer(const wire::Uuids& peer) const;
+    bool lacks_exposed_data() const;
     Task<> role_changed(Role role, bool forced);
-    bool waits_for_barrier();
     void tell_watchers_primary();
     Task<> switch_al_updates(bool on);
     Task<bool> transfer_bitmap(ConnState entered);

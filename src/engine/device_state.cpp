@@ -34,7 +34,7 @@ StateContext Device::context() const {
     StateContext c;
     if (disk) {
         c.fencing = effective_fencing(disk->options.fencing, state_.disk);
-        c.exposed_data_is_current = exposed_data_uuid == uuids().current;
+        c.exposed_data_is_current = same_generation(exposed_data_uuid, uuids().current);
         c.prepared_disk = disk->prepared.disk;
         c.prepared_pdsk = disk->prepared.pdsk;
     }
@@ -105,11 +105,21 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     core_.ports.host.changed(static_cast<int>(number_));
 }
 
+namespace {
+
+// The users of the device see the peer's data.
+bool reads_from_peer(const State& s) {
+    return s.role == Role::primary && s.disk < DiskState::up_to_date && s.pdsk == DiskState::up_to_date;
+}
+
+}  // namespace
+
 void Device::immediate_effects(const State& o, const State& n) {
     if (replicate(o) != replicate(n)) core_.connection.transfer_log.close_epoch();
     if (disk && n.disk >= DiskState::inconsistent) update_flags(n);
     if (disk && o.disk < DiskState::consistent && n.disk >= DiskState::consistent)
         exposed_data_uuid = uuids().current;
+    if (!reads_from_peer(o) && reads_from_peer(n) && peer_uuids) exposed_data_uuid = peer_uuids->current;
     if (o.disk == DiskState::inconsistent && o.pdsk == DiskState::inconsistent && o.peer == Role::secondary &&
         n.peer == Role::primary)
         consider_resync = true;

@@ -178,11 +178,22 @@ Task<> Device::receive_uuids(wire::Uuids packet) {
         // The kernel is silent here; but a P_STATE of ours from before may still be under way, and would have
         // the last word.
         send_state(state());
-    } else if (state_.disk < DiskState::negotiating && state_.conn >= ConnState::connected) {
+    } else if (shows_data_of_peer(packet)) {
         exposed_data_uuid = packet.current;
     }
-    if (state_.role == Role::primary && state_.disk < DiskState::inconsistent)
-        exposed_data_uuid = packet.current;
+}
+
+// States 5.8, but never data that nobody has read from, or that are older than what our users have seen: the
+// kernel takes the generation of an Inconsistent disk, too, and that of an outdated one in the moment in
+// which its own disk fails.
+bool Device::shows_data_of_peer(const wire::Uuids& peer) const {
+    if (peer.flags & wire::Uuids::flag_inconsistent) return false;
+    if (state_.role != Role::primary) return state_.disk < DiskState::negotiating;
+    const bool descends = same_generation(peer.current, exposed_data_uuid) ||
+                          same_generation(peer.bitmap, exposed_data_uuid) ||
+                          same_generation(peer.history[0], exposed_data_uuid) ||
+                          same_generation(peer.history[1], exposed_data_uuid);
+    return state_.disk < DiskState::up_to_date && (exposed_data_uuid == 0 || descends);
 }
 
 // End of a resync as the target reports it (states 3.3 a). true: the packet is dealt with.
@@ -204,6 +215,12 @@ bool Device::confirms_end(const State& packet, DiskState& real) {
         return true;
     }
     return false;
+}
+
+// Without a disk a Primary goes on with the data that its users have seen, and no others.
+bool Device::lacks_exposed_data() const {
+    return state_.role == Role::primary && state_.disk < DiskState::inconsistent && peer_uuids &&
+           !same_generation(peer_uuids->current, exposed_data_uuid);
 }
 
 Task<> Device::receive_state(wire::StatePacket packet) {
@@ -246,6 +263,9 @@ Task<> Device::receive_state(wire::StatePacket packet) {
     if (now.conn == before.conn || wanted.conn != before.conn) now.conn = wanted.conn;
     if (now.disk == before.disk) now.disk = wanted.disk;
     consider_resync = false;
+    // Said before it learnt that our disk, with newer data, is gone (I52). Outdated would not do (S5).
+    if (real > DiskState::inconsistent && now.pdsk != DiskState::up_to_date && lacks_exposed_data())
+        real = DiskState::inconsistent;
     now.peer = ps.role;
     now.pdsk = real;
     now.peer_isp = ps.aftr_isp || ps.user_isp;

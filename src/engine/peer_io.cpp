@@ -237,11 +237,19 @@ Started PeerIo::resolve_conflicts(PeerRequest& write, bool& dropped) {
             result = Started::waits_for_conflict;
             return false;
         }
+        const AppRequest& local = *static_cast<AppRequest::Range&>(other).request;
+        if (resolver && !local.net_pending) {
+            // The peer has ours already and wrote its own after it; here the order has to be the same. (The
+            // kernel gives a verdict: the peer would never see the write that its own has to wait for, or
+            // the replicas would differ.)
+            result = Started::waits_for_conflict;
+            return true;
+        }
         if (resolver) {
             verdict = other.covers(write.interval) ? wire::Command::superseded : wire::Command::retry_write;
+            result = Started::yes;
             return false;
         }
-        const AppRequest& local = *static_cast<AppRequest::Range&>(other).request;
         if (!local.local_pending && local.postponed) return true;
         result = Started::waits_for_conflict;
         return false;

@@ -23,8 +23,8 @@ Task<Reply> Device::set_role(Role role, bool force) {
     if (role == Role::primary && core_.connection.established()) core_.connection.link.request_ping();
     // Of a write that is acknowledged, but not yet stable at the peer, nothing but the activity log knows
     // that it may be missing there; and the log counts for nothing once the superblock no longer says
-    // Primary.
-    while (role == Role::secondary && openers_.empty() && waits_for_barrier()) {
+    // Primary. After a barrier ack the peer has it, after a lost connection its bits are set.
+    while (role == Role::secondary && openers_.empty() && app.writes_undone() > 0) {
         auto woken = core_.changed.wait();
         co_await woken;
     }
@@ -62,12 +62,6 @@ Task<Reply> Device::set_role(Role role, bool force) {
     if (disk == nullptr && role == Role::primary && state_.pdsk != DiskState::up_to_date)
         co_return Reply{static_cast<int>(StateChangeResult::no_up_to_date_disk), {}};
     co_return Reply{static_cast<int>(result), {}};
-}
-
-bool Device::waits_for_barrier() {
-    for (const AppRequest& request : core_.connection.transfer_log.requests())
-        if (request.device == this) return core_.connection.established();
-    return false;
 }
 
 // What a new role means for the generation, and who is told. The device opens for its users last: by then

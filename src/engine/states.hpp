@@ -35,7 +35,8 @@ struct StateContext {
     bool device_open = false;
     // The parameters of a new connection are being exchanged (states 1.6, state_sent).
     bool state_sent = false;
-    // S4: all 64 bits of the exposed-data UUID equal the disk's current UUID.
+    // S4: the disk has the data that users have seen. (The kernel compares bit 0, too, but has just copied
+    // it.)
     bool exposed_data_is_current = false;
     // S4: what attach prepared for the time after the negotiation (4.2, items 7 and 9).
     DiskState prepared_disk = DiskState::diskless;

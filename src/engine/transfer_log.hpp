@@ -41,6 +41,12 @@ class TransferLog {
     // Lost with the connection like the writes: reads that the peer is to answer, and writes that it wants
     // again although their epoch is acknowledged.
     Requests not_in_an_epoch;
+    // Applications' flushes that wait for the barrier ack of `epoch` and of all before it, in their order.
+    Requests flushes;
+    bool first_flush_done() {
+        return !flushes.empty() &&
+               (log_.empty() || static_cast<int32_t>(log_.front().epoch - flushes.front().epoch) > 0);
+    }
     uint32_t epochs_open() const { return epochs_open_; }
     // Its barrier has left: no write of it is still to be sent.
     bool barrier_sent_for(uint32_t epoch) const {
