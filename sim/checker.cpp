@@ -51,7 +51,8 @@ Oracle::Completion Checker::completion(unsigned side) const {
     const Node& peer = *nodes_[1 - side];
     Oracle::Completion c{};
     c.node = side;
-    c.own_disk_usable = node.state().disk == DiskState::up_to_date && node.data_disk().broken.percent == 0;
+    c.own_disk_good = node.state().disk == DiskState::up_to_date;
+    c.own_disk_usable = c.own_disk_good && node.data_disk().broken.percent == 0;
     c.peer_disk_usable = peer.running() && peer.state().disk == DiskState::up_to_date &&
                          peer.state().conn == ConnState::connected && peer.data_disk().broken.percent == 0;
     c.connected = connected(side);
@@ -165,10 +166,11 @@ void Checker::follow(Node& node) {
     // A Primary without a disk may have been there for a moment only, and taken nothing.
     if (now.conn >= ConnState::connected && now.peer == Role::primary && now.pdsk <= DiskState::failed)
         oracle_.primary_alone(side);
-    if (open && was_open && now.disk <= DiskState::failed && was.pdsk != DiskState::up_to_date &&
+    if (open && was_open && now.disk < DiskState::up_to_date && was.pdsk != DiskState::up_to_date &&
         now.pdsk == DiskState::up_to_date) {
-        // Under protocol A and B what was on its way to the only disk may be lost.
-        if (scenario_.net.protocol != config::Protocol::c) oracle_.settle(1 - side);
+        // What the only disk lost with its power is lost, and under protocol A and B what was on its way
+        // there.
+        oracle_.settle(1 - side);
         oracle_.follow_other(side);
     }
     // After an I/O error with pass_on the disk's data count for nothing any more.
@@ -178,8 +180,10 @@ void Checker::follow(Node& node) {
         ++resyncs_;
         oracle_.resync_started(1 - side, side);
     }
-    if (is_target(was.conn) && now.conn == ConnState::connected && now.disk == DiskState::up_to_date)
+    if (is_target(was.conn) && now.conn == ConnState::connected && now.disk == DiskState::up_to_date) {
         resynced_ = true;
+        oracle_.resync_finished(1 - side, side);
+    }
     const bool in_sync = all_in_sync();
     if (in_sync && !in_sync_) {
         const unsigned master = peer.state().role == Role::primary ? 1 - side : side;
@@ -199,7 +203,10 @@ void Checker::after_stop(Node& node, bool power) {
     seen.open_to_users = false;
     ++seen.session;
     in_sync_ = false;
-    if (power) oracle_.power_lost(node.side(), snapshots_[node.side()]);
+    const Node& peer = *nodes_[1 - node.side()];
+    const bool peer_relies =
+        peer.running() && peer.device()->is_primary() && peer.state().disk < DiskState::up_to_date;
+    if (power) oracle_.power_lost(node.side(), snapshots_[node.side()], peer_relies);
     check_divergence();
 }
 

@@ -20,6 +20,10 @@ uint64_t word_of(uint64_t tag, uint64_t sector, uint64_t i) {
     return z * 0xbf58476d1ce4e5b9;
 }
 
+WriteId write_of(uint64_t tag) {
+    return static_cast<WriteId>((tag & ~tag_magic) >> 8);
+}
+
 }  // namespace
 
 Oracle::Oracle(Verdict& verdict, Journal& journal, std::array<const Disk*, 2> disks)
@@ -145,6 +149,7 @@ void Oracle::node_died(unsigned node) {
     while (!under_way_[node].empty()) end(under_way_[node].front());
     // Its applications died with it: nobody relies on what they had not flushed.
     std::erase_if(exclusive_writes_[node], [](const Exclusive& write) { return !write.flushed; });
+    flush_must_fail_[node] = false;
     forget_reads(node);
 }
 
@@ -182,10 +187,17 @@ void Oracle::completed(WriteId id, const Completion& c) {
                 c.node, name(set), name(tag_on(peer, s)), s);
         excuses_[peer][s] = {in_transit, c.session};
     }
-    if (peer_lacks_it && !in_transit) exclusive_writes_[c.node].push_back({id, c.fua});
+    if (!peer_lacks_it || in_transit) return;
+    if (c.own_disk_good)
+        exclusive_writes_[c.node].push_back({id, c.fua});
+    else if (!(c.connected && c.asynchronous))  // sent again on a new connection, maybe
+        flush_must_fail_[c.node] = true;
 }
 
 void Oracle::flushed(unsigned node, uint64_t issued) {
+    if (flush_must_fail_[node])
+        verdict_.fail("node {}: a flush succeeded although writes before it are on no good disk", node);
+    last_flush_[node] = issued;
     for (Exclusive& write : exclusive_writes_[node])
         if (writes_[write.id].ended < issued) write.flushed = true;
 }
@@ -257,7 +269,7 @@ void Oracle::found(unsigned node) {
     branch_[0] = branch_[1] = disk_branch_[0] = disk_branch_[1] = std::make_shared<Branch>();
     for (const uint64_t s : touched_order_) {
         const uint64_t tag = tag_on(node, s);
-        branch_[node]->sectors[s] = {static_cast<WriteId>((tag & ~tag_magic) >> 8)};
+        branch_[node]->sectors[s] = {write_of(tag)};
         if (tag_on(1 - node, s) != tag) excuses_[1 - node][s] = {};
     }
 }
@@ -270,9 +282,16 @@ std::vector<uint64_t> Oracle::snapshot(unsigned node) const {
 }
 
 // What a flush had covered cannot be among it: that is checked when the flush completes.
-void Oracle::power_lost(unsigned node, const std::vector<uint64_t>& before) {
-    for (size_t i = 0; i < before.size(); ++i)
-        if (tag_on(node, touched_order_[i]) != before[i]) excuses_[node][touched_order_[i]] = {};
+void Oracle::power_lost(unsigned node, const std::vector<uint64_t>& before, bool peer_relies) {
+    for (size_t i = 0; i < before.size(); ++i) {
+        const uint64_t sector = touched_order_[i];
+        if (tag_on(node, sector) == before[i]) continue;
+        excuses_[node][sector] = {};
+        if (admits(admissible(*disk_branch_[node], sector), tag_on(node, sector))) continue;
+        const Write& lost = writes_[write_of(before[i])];
+        if (peer_relies && lost.node != node && lost.ended > last_flush_[lost.node])
+            flush_must_fail_[lost.node] = true;
+    }
 }
 
 // From now on what this disk holds is the data, where it is entitled to hold something else than was
@@ -289,7 +308,7 @@ void Oracle::adopt_content(unsigned node, const char* when) {
                           when, node, name(tag), sector, name(set));
             return;
         }
-        const WriteId id = tag == 0 ? 0 : static_cast<WriteId>((tag & ~tag_magic) >> 8);
+        const WriteId id = write_of(tag);
         std::erase_if(set, [&](WriteId other) { return writes_[other].ended != 0; });
         set.push_back(id);
     }
@@ -340,6 +359,21 @@ void Oracle::resync_started(unsigned source, unsigned target) {
     primary_alone_[target] = false;
     for (auto& [sector, set] : disk_branch_[source]->sectors)
         if (tag_on(target, sector) != tag_on(source, sector)) excuses_[target][sector] = {};
+}
+
+void Oracle::resync_finished(unsigned source, unsigned target) {
+    for (const Exclusive& exclusive : exclusive_writes_[source]) {
+        const Write& w = writes_[exclusive.id];
+        for (uint64_t s = w.sector.value; s < w.sector.value + w.size_sectors; ++s) {
+            const Admissible& set = admissible(*disk_branch_[target], s);
+            const auto transit = excuses_[target].find(s);
+            const bool may_arrive = transit != excuses_[target].end() && transit->second.in_transit;
+            if (!has_under_way(set) && !may_arrive && !admits(set, tag_on(target, s)))
+                verdict_.fail("node {} ends its resync and holds {} in sector {}, admissible: {}", target,
+                              name(tag_on(target, s)), s, name(set));
+        }
+    }
+    exclusive_writes_[source].clear();
 }
 
 void Oracle::in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous) {

@@ -63,7 +63,8 @@ class Oracle {
     const Write& write(WriteId id) const { return writes_[id]; }
     struct Completion {
         unsigned node;
-        bool own_disk_usable;   // UpToDate
+        bool own_disk_good;     // UpToDate
+        bool own_disk_usable;   // and has no errors
         bool peer_disk_usable;  // as the peer itself sees it
         bool connected;
         bool in_contact;
@@ -77,6 +78,8 @@ class Oracle {
     uint64_t now() { return ++sequence_; }
     // A flush that was issued then has succeeded: what had completed before has to outlive the node.
     void flushed(unsigned node, uint64_t issued);
+    // One has failed: what was lost before is no secret any more.
+    void flush_failed(unsigned node) { flush_must_fail_[node] = false; }
     void node_died(unsigned node);
     PendingRead* start_read(unsigned node, Sector sector, uint32_t size_sectors);
     // settles: what it saw is the data from now on; not so on a disk that waits for a resync and is alone.
@@ -89,7 +92,8 @@ class Oracle {
     // This node's disk is declared to be the data.
     void found(unsigned node);
     std::vector<uint64_t> snapshot(unsigned node) const;
-    void power_lost(unsigned node, const std::vector<uint64_t>& before);
+    // peer_relies: the other is Primary without good data of its own.
+    void power_lost(unsigned node, const std::vector<uint64_t>& before, bool peer_relies);
     void promoted_alone(unsigned node);
     // This node's disk is all the data there are.
     void settle(unsigned node) { adopt_content(node, "the only disk"); }
@@ -100,6 +104,8 @@ class Oracle {
     // A disk that nobody uses yet.
     void attached(unsigned node);
     void resync_started(unsigned source, unsigned target);
+    // The target says that it is UpToDate, whatever becomes of the source.
+    void resync_finished(unsigned source, unsigned target);
     void in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asynchronous);
     void final_check();
     // The administrator gives up what this node has.
@@ -156,6 +162,10 @@ class Oracle {
         bool flushed;
     };
     std::array<std::vector<Exclusive>, 2> exclusive_writes_;  // completed, and the peer lacks them
+    // Completed, and on no good disk any more, like what a disk loses with its power: the next flush has to
+    // say so.
+    std::array<bool, 2> flush_must_fail_{};
+    std::array<uint64_t, 2> last_flush_{};
     std::array<std::vector<WriteId>, 2> under_way_;
     bool founded_ = false;
     uint64_t writes_completed_ = 0;

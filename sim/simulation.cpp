@@ -445,6 +445,9 @@ void Simulation::tidy(Node& node) {
     // So does a disk that had errors become a sync target.
     if (s.disk == DiskState::inconsistent && peer_is_good) cable_.reset_all();
     if (s.conn != ConnState::stand_alone) return;
+    // It does not take older data while somebody uses the newer ones, damaged as they are.
+    if (s.role == Role::primary && s.disk == DiskState::inconsistent)
+        return s.susp_nod ? stop(node, false) : demote(node);
     // Plainly first; if that ends again the data have parted, and one side has to give way: the second node.
     if (++stand_alone_seen_[node.side()] <= 2) return connect(node, false);
     Node& victim = *nodes_[1];

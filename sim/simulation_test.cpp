@@ -50,13 +50,13 @@ class OracleTest : public testing::Test {
     static Oracle::Completion contact(unsigned node) {
         Oracle::Completion c{};
         c.node = node;
-        c.own_disk_usable = c.peer_disk_usable = c.connected = c.in_contact = true;
+        c.own_disk_good = c.own_disk_usable = c.peer_disk_usable = c.connected = c.in_contact = true;
         return c;
     }
     static Oracle::Completion alone(unsigned node) {
         Oracle::Completion c{};
         c.node = node;
-        c.own_disk_usable = true;
+        c.own_disk_good = c.own_disk_usable = true;
         return c;
     }
     void read(unsigned node, WriteId id) {
@@ -142,9 +142,43 @@ TEST_F(OracleTest, WhatADiskLostWithItsPowerIsExcused) {
     const std::vector<uint64_t> before = oracle.snapshot(1);
     std::array<uint8_t, sector_bytes> zeroes{};
     disks[1]->write_now(Sector(8), zeroes);
-    oracle.power_lost(1, before);
+    oracle.power_lost(1, before, false);
     oracle.promoted_alone(1);
     EXPECT_FALSE(verdict.failed()) << verdict.text();
+}
+
+TEST_F(OracleTest, NobodyReliesOnWhatHadNotBeenFlushedWhenItsNodeDied) {
+    const WriteId write = issue(0);
+    put(0, write);
+    oracle.completed(write, alone(0));
+    oracle.node_died(0);
+    oracle.resync_started(1, 0);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+}
+
+TEST_F(OracleTest, WhatWasFlushedOutlivesItsNode) {
+    const WriteId write = issue(0);
+    put(0, write);
+    oracle.completed(write, alone(0));
+    oracle.flushed(0, oracle.now());
+    oracle.node_died(0);
+    oracle.resync_started(1, 0);
+    EXPECT_TRUE(verdict.failed());
+}
+
+TEST_F(OracleTest, AFlushMayNotHideWhatTheOnlyGoodDiskHasLost) {
+    const WriteId write = issue(0);
+    put(1, write);
+    Oracle::Completion remote = contact(0);
+    remote.own_disk_good = remote.own_disk_usable = false;
+    oracle.completed(write, remote);
+    const std::vector<uint64_t> before = oracle.snapshot(1);
+    std::array<uint8_t, sector_bytes> zeroes{};
+    disks[1]->write_now(Sector(8), zeroes);
+    oracle.power_lost(1, before, true);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+    oracle.flushed(0, oracle.now());
+    EXPECT_TRUE(verdict.failed());
 }
 
 TEST_F(OracleTest, InSyncMeansEqual) {

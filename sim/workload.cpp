@@ -152,6 +152,7 @@ void Workload::completed(engine::Request& request) {
     }
     if (writes(request.op)) write_completed(request, pending);
     if (request.op == Op::flush && request.error == 0) flush_completed(pending);
+    if (request.op == Op::flush && request.error != 0) oracle_.flush_failed(node_.side());
     if (request.op == Op::read)
         oracle_.finish_read(node_.side(), pending.read, {request.data, request.size_bytes},
                             request.error == 0, checker_.has_good_data(node_.side()));

@@ -342,7 +342,7 @@ void AppIo::submit_local(AppRequest& request) {
 bool AppIo::read_locally(const AppRequest& request) const {
     const State s = device_.state();
     if (s.disk == DiskState::up_to_date) return true;
-    return s.disk == DiskState::inconsistent &&
+    return s.disk == DiskState::inconsistent && device_.bitmap_complete &&
            !device_.bitmap.any_out_of_sync(request.sector, request.size_bytes);
 }
 

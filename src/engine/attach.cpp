@@ -174,11 +174,9 @@ Task<Reply> Device::take_disk_over() {
     // stable storage says so before the disk can be used. (The kernel leaves that out; a peer that was in
     // sync would take its data for these.)
     const bool alone = state_.role == Role::primary && state_.conn < ConnState::connected &&
-                       entitled.disk == DiskState::up_to_date && set.bitmap == 0;
-    if (alone) {
-        new_current_uuid(set, core_.ports.host.random64(), state_.role);
-        log(LogLevel::info, "new current UUID {}", text_of(set));
-    }
+                       entitled.disk == DiskState::up_to_date;
+    own_generation = !(flags & meta::flag::connected_ind);
+    if (alone) start_generation(set, new_generation_at_promotion(state_, set, false, own_generation));
     set_uuids(set);
     disk->meta_io.mark_dirty();
     if (alone) {
@@ -369,11 +367,8 @@ Task<int> Device::clear_all_and_write() {
 
 Task<> Device::new_current_uuid_now() {
     UuidSet set = uuids();
-    if (!new_current_uuid(set, core_.ports.host.random64(), state_.role))
-        log(LogLevel::warning, "bm UUID was already set: {:X}", uuids().bitmap);
+    start_generation(set, NewGeneration::from_current);
     set_uuids(set);
-    exposed_data_uuid = set.current;
-    log(LogLevel::info, "new current UUID {}", text_of(set));
     Task<int> written = write_superblock();
     const int error = co_await written;
     if (!error && state_.conn >= ConnState::connected) send_uuids();

@@ -234,7 +234,10 @@ Task<> Connection::clean_up() {
         auto woken = core_.changed.wait();
         co_await woken;
     }
-    for (auto& [number, device] : core_.devices) device->peer_uuids.reset();
+    for (auto& [number, device] : core_.devices) {
+        device->peer_uuids.reset();
+        device->compared_uuids.reset();
+    }
     epoch_size_ = 0;
     agreed_protocol_ = 0;
     for (Device* device : core_.all_devices()) {

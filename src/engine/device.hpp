@@ -79,8 +79,17 @@ class Device final : public Volume {
     UuidSet uuids() const;
     void set_uuids(const UuidSet& set);
     uint64_t exposed_data_uuid = 0;
+    // A clean bit means that the block is good on our disk. Not so while the peer has bits that were not
+    // merged.
+    bool bitmap_complete = false;
     std::optional<wire::Uuids> peer_uuids;
+    // What a peer that attaches is to compare with, if the comparison here has corrected the set (rules 34,
+    // 36): it has to come to the same result.
+    std::optional<UuidSet> compared_uuids;
     uint64_t communicated_bits = 0;
+    // With a bitmap UUID: no peer can have our generation. Kept over a restart by CONNECTED_IND.
+    bool own_generation = false;
+    void start_generation(UuidSet& set, NewGeneration kind);
     Task<> new_current_uuid_now();  // durable when it returns; tells the peer if there is one
 
     // ---- disk
@@ -198,6 +207,8 @@ class Device final : public Volume {
     Task<int> run_handler(std::string_view name);
     void resync_new_area();
     bool confirms_end(const State& packet, DiskState& real);
+    bool descends_from_exposed(const wire::Uuids& peer) const;
+    bool shows_other_data(const wire::Uuids& peer) const;
     bool shows_data_of_peer(const wire::Uuids& peer) const;
     bool lacks_exposed_data() const;
     Task<> role_changed(Role role, bool forced);

@@ -80,18 +80,15 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     const bool still_primary = old_state.role == Role::primary ||
                                (old_state.peer == Role::primary && new_state.conn >= ConnState::connected);
     bool new_generation = false;
-    if (disk && source_ends && still_primary && new_state.disk == DiskState::up_to_date) {
+    if (disk && source_ends && new_state.disk == DiskState::up_to_date) {
         const bool finished = resync.target_finished();
-        if (finished) resync_succeeded(false);
-        if (finished || resync.target_may_have_finished()) {
+        own_generation = !finished && !resync.target_may_have_finished();
+        if (still_primary && finished) resync_succeeded(false);
+        if (still_primary && !own_generation) {
             new_generation = true;
             UuidSet set = uuids();
-            if (finished)
-                new_current_uuid(set, core_.ports.host.random64(), new_state.role);
-            else
-                new_current_uuid_beside_bitmap(set, core_.ports.host.random64(), new_state.role);
+            start_generation(set, finished ? NewGeneration::from_current : NewGeneration::beside_bitmap);
             set_uuids(set);
-            log(LogLevel::info, "new current UUID {}", text_of(set));
         }
     }
     // I28: no write that was waiting for the lost peer completes before the new generation is on stable
@@ -107,9 +104,10 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
 
 namespace {
 
-// The users of the device see the peer's data.
+// Users of the device, here or on a diskless node later, see the peer's data.
 bool reads_from_peer(const State& s) {
-    return s.role == Role::primary && s.disk < DiskState::up_to_date && s.pdsk == DiskState::up_to_date;
+    const DiskState own = s.role == Role::primary ? DiskState::up_to_date : DiskState::negotiating;
+    return s.disk < own && s.pdsk == DiskState::up_to_date;
 }
 
 }  // namespace
@@ -120,6 +118,9 @@ void Device::immediate_effects(const State& o, const State& n) {
     if (disk && o.disk < DiskState::consistent && n.disk >= DiskState::consistent)
         exposed_data_uuid = uuids().current;
     if (!reads_from_peer(o) && reads_from_peer(n) && peer_uuids) exposed_data_uuid = peer_uuids->current;
+    const bool merged = n.conn == ConnState::sync_target || n.conn == ConnState::paused_sync_t;
+    if (n.disk == DiskState::up_to_date || merged) bitmap_complete = true;
+    if (n.disk < DiskState::inconsistent || n.conn == ConnState::wf_bitmap_t) bitmap_complete = false;
     if (o.disk == DiskState::inconsistent && o.pdsk == DiskState::inconsistent && o.peer == Role::secondary &&
         n.peer == Role::primary)
         consider_resync = true;
@@ -142,7 +143,10 @@ void Device::immediate_effects(const State& o, const State& n) {
 
 void Device::update_flags(const State& n) {
     meta::Superblock& superblock = disk->meta_io.superblock;
-    const uint32_t flags = superblock_flags(n, disk->crashed_primary, superblock.flags);
+    uint32_t flags = superblock_flags(n, disk->crashed_primary, superblock.flags);
+    // For a later attach: the peer may have this generation (the kernel reads it only together with
+    // PRIMARY_IND).
+    if (uuids().bitmap != 0 && !own_generation) flags |= meta::flag::connected_ind;
     if (flags == superblock.flags) return;
     superblock.flags = flags;
     disk->meta_io.mark_dirty();
@@ -224,6 +228,7 @@ void Device::thaw_if_data_are_back() {
 
 Task<> Device::start_of_source(State, State) {
     UuidSet set = uuids();
+    own_generation = false;
     const uint64_t sync_uuid = start_resync_source(set, core_.ports.host.random64());
     set_uuids(set);
     Task<int> written = write_superblock();

@@ -124,9 +124,10 @@ NewCurrent new_current_due(const State& old_state, const State& new_state, const
     return NewCurrent::none;
 }
 
-bool new_current_due_at_promotion(const State& state, const UuidSet& set, bool forced) {
+NewGeneration new_generation_at_promotion(const State& state, const UuidSet& set, bool forced, bool own) {
     const bool alone = state.conn < ConnState::connected || state.pdsk <= DiskState::failed;
-    return (alone && set.bitmap == 0) || forced;
+    if (forced || (alone && set.bitmap == 0)) return NewGeneration::from_current;
+    return alone && !own ? NewGeneration::beside_bitmap : NewGeneration::none;
 }
 
 // ---- 5.2 --------------------------------------------------------------------------------------------------

@@ -79,8 +79,11 @@ enum class NewCurrent : uint8_t {
 };
 // D8 and D9 of states 2.8: after a state change, going by the recorded states.
 NewCurrent new_current_due(const State& old_state, const State& new_state, const UuidSet& set);
-// After a successful promotion, of a node with a disk.
-bool new_current_due_at_promotion(const State& state, const UuidSet& set, bool forced);
+enum class NewGeneration : uint8_t { none, from_current, beside_bitmap };
+// After a successful promotion, of a node with a disk. With a bitmap UUID the kernel goes on in the current
+// generation; but a peer has that, too, if it was the target of a resync that it has finished unseen, by a
+// node that was lost at the end. own: no peer can have it.
+NewGeneration new_generation_at_promotion(const State& state, const UuidSet& set, bool forced, bool own);
 
 // ---- comparison (states 5.2)
 // -------------------------------------------------------------------------------

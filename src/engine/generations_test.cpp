@@ -158,11 +158,13 @@ TEST(NewCurrent, AtPromotion) {
     const State alone = state("WFConnection Primary/Unknown UpToDate/DUnknown");
     const State together = state("Connected Primary/Secondary UpToDate/UpToDate");
     const State peer_diskless = state("Connected Primary/Secondary UpToDate/Diskless");
-    EXPECT_TRUE(new_current_due_at_promotion(alone, in_sync, false));
-    EXPECT_FALSE(new_current_due_at_promotion(alone, counting, false));
-    EXPECT_FALSE(new_current_due_at_promotion(together, in_sync, false));
-    EXPECT_TRUE(new_current_due_at_promotion(peer_diskless, in_sync, false));
-    EXPECT_TRUE(new_current_due_at_promotion(together, counting, true));
+    EXPECT_EQ(new_generation_at_promotion(alone, in_sync, false, false), NewGeneration::from_current);
+    EXPECT_EQ(new_generation_at_promotion(alone, counting, false, true), NewGeneration::none);
+    EXPECT_EQ(new_generation_at_promotion(alone, counting, false, false), NewGeneration::beside_bitmap);
+    EXPECT_EQ(new_generation_at_promotion(together, in_sync, false, false), NewGeneration::none);
+    EXPECT_EQ(new_generation_at_promotion(together, counting, false, false), NewGeneration::none);
+    EXPECT_EQ(new_generation_at_promotion(peer_diskless, in_sync, false, false), NewGeneration::from_current);
+    EXPECT_EQ(new_generation_at_promotion(together, counting, true, false), NewGeneration::from_current);
 }
 
 // ---- 5.2 --------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class Walk {
         if (self.disk != DiskState::up_to_date && !forced) return;
         if (forced) self.disk = DiskState::up_to_date;
         self.primary = true;
-        if (new_current_due_at_promotion(state_of(n), self.uuids, forced))
+        if (new_generation_at_promotion(state_of(n), self.uuids, forced, true) == NewGeneration::from_current)
             new_current_uuid(self.uuids, random_.next(), Role::primary);
         set_current(self.uuids, self.uuids.current, Role::primary);
         note((forced ? "force " : "promote ") + std::to_string(n));

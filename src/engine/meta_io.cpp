@@ -82,7 +82,9 @@ Task<int> MetaIo::write_block(Sector sector, bool flush_data_disk) {
 Task<int> MetaIo::write_superblock() {
     const uint64_t due = wanted_;
     while (durable_ < due) {
-        if (block_busy_) {
+        // A page that is being written counts as clean already, but only our flush after its end makes it
+        // stable (R5).
+        if (block_busy_ || pages_busy_) {
             auto freed = freed_.wait();
             co_await freed;
             continue;

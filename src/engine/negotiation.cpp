@@ -50,7 +50,8 @@ bool Device::send_sizes(bool ask_for_reply) {
 
 bool Device::send_uuids(uint64_t extra_flags) {
     if (!has_disk(DiskState::negotiating)) return false;
-    const UuidSet set = uuids();
+    const UuidSet set = compared_uuids.value_or(uuids());
+    compared_uuids.reset();
     communicated_bits = bitmap.set_bits();
     wire::Uuids packet;
     packet.current = set.current;
@@ -154,9 +155,7 @@ void Device::resync_new_area() {
 
 Task<> Device::receive_uuids(wire::Uuids packet) {
     peer_uuids = packet;
-    if (state_.role == Role::primary && state_.disk < DiskState::inconsistent &&
-        (state_.conn < ConnState::connected || state_.pdsk == DiskState::diskless) &&
-        !same_generation(packet.current, exposed_data_uuid)) {
+    if (shows_other_data(packet)) {
         core_.connection.go_stand_alone(
             fmt::format("Can only connect to data with current UUID={:016X}", exposed_data_uuid));
         co_return;
@@ -183,17 +182,30 @@ Task<> Device::receive_uuids(wire::Uuids packet) {
     }
 }
 
+bool Device::descends_from_exposed(const wire::Uuids& peer) const {
+    return same_generation(peer.current, exposed_data_uuid) ||
+           same_generation(peer.bitmap, exposed_data_uuid) ||
+           same_generation(peer.history[0], exposed_data_uuid) ||
+           same_generation(peer.history[1], exposed_data_uuid);
+}
+
+// The users of a Primary would see its data replaced by others (I52, states 5.8). The kernel takes the older
+// data of the peer if its own disk is not diskless, but Inconsistent after an I/O error with pass_on.
+bool Device::shows_other_data(const wire::Uuids& peer) const {
+    if (state_.role != Role::primary) return false;
+    if (state_.conn >= ConnState::connected && state_.pdsk != DiskState::diskless) return false;
+    if (state_.disk < DiskState::inconsistent) return !same_generation(peer.current, exposed_data_uuid);
+    return state_.disk == DiskState::inconsistent && exposed_data_uuid != 0 && !descends_from_exposed(peer);
+}
+
 // States 5.8, but never data that nobody has read from, or that are older than what our users have seen: the
 // kernel takes the generation of an Inconsistent disk, too, and that of an outdated one in the moment in
 // which its own disk fails.
 bool Device::shows_data_of_peer(const wire::Uuids& peer) const {
-    if (peer.flags & wire::Uuids::flag_inconsistent) return false;
-    if (state_.role != Role::primary) return state_.disk < DiskState::negotiating;
-    const bool descends = same_generation(peer.current, exposed_data_uuid) ||
-                          same_generation(peer.bitmap, exposed_data_uuid) ||
-                          same_generation(peer.history[0], exposed_data_uuid) ||
-                          same_generation(peer.history[1], exposed_data_uuid);
-    return state_.disk < DiskState::up_to_date && (exposed_data_uuid == 0 || descends);
+    if (state_.role != Role::primary)
+        return state_.disk < DiskState::negotiating && state_.pdsk == DiskState::up_to_date;
+    return state_.disk < DiskState::up_to_date && !(peer.flags & wire::Uuids::flag_inconsistent) &&
+           (exposed_data_uuid == 0 || descends_from_exposed(peer));
 }
 
 // End of a resync as the target reports it (states 3.3 a). true: the packet is dealt with.
@@ -370,7 +382,10 @@ Task<HandshakeDecision> Device::handshake(Role peer_role, DiskState peer_disk) {
         outcome = resync_handshake(input);
     }
     if (!disk || !peer_uuids) co_return HandshakeDecision::fail;
-    if (outcome.comparison.self_corrected) set_uuids(outcome.comparison.self);
+    if (outcome.comparison.self_corrected) {
+        if (state_.pdsk < DiskState::inconsistent) compared_uuids = uuids();
+        set_uuids(outcome.comparison.self);
+    }
     if (outcome.comparison.peer_corrected) {
         peer_uuids->current = outcome.comparison.peer.current;
         peer_uuids->bitmap = outcome.comparison.peer.bitmap;

@@ -70,12 +70,8 @@ Task<> Device::role_changed(Role role, bool forced) {
     if (role == Role::primary) discard_mine = false;
     if (disk) {
         UuidSet set = uuids();
-        if (role == Role::primary && new_current_due_at_promotion(state(), set, forced)) {
-            if (!new_current_uuid(set, core_.ports.host.random64(), role))
-                log(LogLevel::warning, "bm UUID was already set: {:X}", uuids().bitmap);
-            exposed_data_uuid = set.current;
-            log(LogLevel::info, "new current UUID {}", text_of(set));
-        }
+        if (role == Role::primary)
+            start_generation(set, new_generation_at_promotion(state(), set, forced, own_generation));
         set_current(set, set.current, role);
         set_uuids(set);
         Task<int> written = write_superblock();
@@ -91,6 +87,19 @@ Task<> Device::role_changed(Role role, bool forced) {
     tell_watchers_primary();
     core_.ports.host.changed(static_cast<int>(number_));
     core_.notify();
+}
+
+void Device::start_generation(UuidSet& set, NewGeneration kind) {
+    if (kind == NewGeneration::none) return;
+    const uint64_t random = core_.ports.host.random64();
+    if (kind == NewGeneration::beside_bitmap)
+        new_current_uuid_beside_bitmap(set, random, state_.role);
+    else if (!new_current_uuid(set, random, state_.role))
+        log(LogLevel::warning, "bm UUID was already set: {:X}", uuids().bitmap);
+    own_generation = true;
+    if (state_.disk >= DiskState::inconsistent) update_flags(state());
+    exposed_data_uuid = set.current;
+    log(LogLevel::info, "new current UUID {}", text_of(set));
 }
 
 void Device::tell_watchers_primary() {
