@@ -25,7 +25,8 @@ void Host::random_bytes(std::span<uint8_t> bytes) {
     for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(scheduler_.random.next());
 }
 
-Result<engine::Disk*> Host::open_disk(const std::string& path) {
+// Every disk of a simulated node has one user.
+Result<engine::Disk*> Host::open_disk(const std::string& path, std::optional<uint32_t>) {
     const auto found = disks_.find(path);
     if (found == disks_.end()) return error("{}: no such device", path);
     if (found->second.open) return error("{}: device is busy", path);

@@ -49,7 +49,7 @@ class Host final : public engine::Host {
     void log(engine::LogLevel level, std::string_view line) override;
     uint64_t random64() override { return scheduler_.random.next(); }
     void random_bytes(std::span<uint8_t> bytes) override;
-    Result<engine::Disk*> open_disk(const std::string& path) override;
+    Result<engine::Disk*> open_disk(const std::string& path, std::optional<uint32_t> slot) override;
     void close_disk(engine::Disk& disk) override;
     void run_handler(std::string_view name, int minor, std::function<void(int)> done) override;
     void changed(int) override {}

@@ -5,6 +5,10 @@
 
 namespace duplex {
 
+// Where the line about a failed check goes, before the process ends: the log, once there is one; until then
+// stderr.
+void report_failed_checks_to(void (*report)(const char* line));
+
 [[noreturn]] void ensure_failed(const char* condition, const char* file, int line);
 
 }  // namespace duplex

@@ -20,7 +20,9 @@ class ReportingHost final : public engine::Host {
     void log(engine::LogLevel level, std::string_view line) override { host_.log(level, line); }
     uint64_t random64() override { return host_.random64(); }
     void random_bytes(std::span<uint8_t> bytes) override { host_.random_bytes(bytes); }
-    Result<engine::Disk*> open_disk(const std::string& path) override { return host_.open_disk(path); }
+    Result<engine::Disk*> open_disk(const std::string& path, std::optional<uint32_t> slot) override {
+        return host_.open_disk(path, slot);
+    }
     void close_disk(engine::Disk& disk) override { host_.close_disk(disk); }
     void changed(int volume) override { host_.changed(volume); }
 

@@ -33,9 +33,10 @@ Task<Reply> Device::attach(AttachCommand command) {
         core_.connection.options().protocol == config::Protocol::a)
         co_return Reply{error_code::stonith_and_protocol_a, {}};
 
-    const Result<Disk*> data = core_.ports.host.open_disk(command.data_path);
+    const Result<Disk*> data = core_.ports.host.open_disk(command.data_path, std::nullopt);
     if (!data) co_return Reply{error_code::open_disk, data.error().text};
-    const Result<Disk*> meta = index->is_internal() ? data : core_.ports.host.open_disk(command.meta_path);
+    const Result<Disk*> meta =
+        index->is_internal() ? data : core_.ports.host.open_disk(command.meta_path, index->slot_number());
     if (!meta) {
         core_.ports.host.close_disk(**data);
         co_return Reply{error_code::open_meta_disk, meta.error().text};

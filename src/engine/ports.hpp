@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -193,9 +194,9 @@ class Host {
     virtual uint64_t random64() = 0;
     virtual void random_bytes(std::span<uint8_t> bytes) = 0;
 
-    // Opens a backing device (exclusively, if it is a block device). The Disk is the engine's until
-    // close_disk().
-    virtual Result<Disk*> open_disk(const std::string& path) = 0;
+    // Opens a backing device for this volume alone; with a slot, as a meta disk whose other slots others may
+    // have open (meta data 3.1). The Disk is the engine's until close_disk().
+    virtual Result<Disk*> open_disk(const std::string& path, std::optional<uint32_t> slot) = 0;
     virtual void close_disk(Disk& disk) = 0;
 
     // Runs a helper program ("before-resync-target", ...); done gets its exit code, from the loop. minor -1:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/result.hpp"
@@ -29,6 +30,9 @@ class MetaIndex {
     constexpr bool is_internal() const { return value_ == -3; }
     constexpr bool is_flexible() const { return value_ == -2; }
     constexpr bool is_slot() const { return value_ >= 0; }
+    constexpr std::optional<uint32_t> slot_number() const {
+        return is_slot() ? std::optional(static_cast<uint32_t>(value_)) : std::nullopt;
+    }
     constexpr int32_t value() const { return value_; }
     constexpr bool operator==(const MetaIndex&) const = default;
 

@@ -5,10 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <limits>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <memory>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -17,27 +17,63 @@
 #include <liburing.h>
 
 #include "base/units.hpp"
+#include "meta/layout.hpp"
 #include "runtime/log.hpp"
 
 namespace duplex::runtime {
 
 namespace {
 
-Result<Fd> open_exclusively(const std::string& path, bool block_device, bool& direct) {
-    const int flags = O_RDWR | O_CLOEXEC | O_LARGEFILE | (block_device ? O_EXCL : 0);
+// Locks of the open file, not of the process: two volumes of one process keep each other out as well.
+bool lock_range(int fd, int command, uint64_t first_byte, uint64_t length_bytes) {
+    struct flock range {};
+    range.l_type = F_WRLCK;
+    range.l_whence = SEEK_SET;
+    range.l_start = static_cast<off_t>(first_byte);
+    range.l_len = static_cast<off_t>(length_bytes);  // 0: to the end of everything
+    return fcntl(fd, command, &range) == 0;
+}
+
+Status lock_device(int fd, const std::string& path, std::optional<uint32_t> slot) {
+    constexpr uint64_t slot_bytes = meta::slot_sectors * sector_bytes;
+    if (slot ? lock_range(fd, F_OFD_SETLK, *slot * slot_bytes, slot_bytes)
+             : lock_range(fd, F_OFD_SETLK, 0, 0))
+        return Ok{};
+    const std::string what = slot ? fmt::format("slot {} of {}", *slot, path) : path;
+    return error("cannot lock {}: {}", what,
+                 errno == EAGAIN || errno == EACCES ? "in use by another process" : strerror(errno));
+}
+
+Error cannot_open(const std::string& path) {
+    return error("cannot open {}: {}", path,
+                 errno == EBUSY
+                     ? "in use (mounted, swap, part of a volume group or RAID, or another process's)"
+                     : strerror(errno));
+}
+
+// Who has a slot only cannot hold the O_EXCL claim, which is one opener's; it looks whether somebody else
+// does. One looks at a time, or two would take each other for an owner: the last byte is the turn to look.
+Status check_unclaimed(const std::string& path) {
+    constexpr uint64_t turn_byte = std::numeric_limits<off_t>::max() - 1;
+    const Fd turn(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!turn || !lock_range(turn.get(), F_OFD_SETLKW, turn_byte, 1))
+        return error("cannot lock {}: {}", path, strerror(errno));
+    const Fd probe(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
+    return probe ? Status(Ok{}) : cannot_open(path);
+}
+
+Result<Fd> open_and_claim(const std::string& path, bool block_device, std::optional<uint32_t> slot,
+                          bool& direct) {
+    const int flags = O_RDWR | O_CLOEXEC | O_LARGEFILE | (block_device && !slot ? O_EXCL : 0);
     Fd fd(::open(path.c_str(), flags | O_DIRECT));
     if (!fd && errno == EINVAL) {
         fd = Fd(::open(path.c_str(), flags));
         direct = false;
     }
-    if (!fd && errno == EBUSY)
-        return error(
-            "cannot open {}: in use (mounted, swap, part of a volume group or RAID, or another process's)",
-            path);
-    if (!fd) return error("cannot open {}: {}", path, strerror(errno));
-    if (!block_device && flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
-        return error("cannot lock {}: {}", path,
-                     errno == EWOULDBLOCK ? "in use by another process" : strerror(errno));
+    if (!fd) return cannot_open(path);
+    if (Status locked = lock_device(fd.get(), path, slot); !locked) return locked.error();
+    if (block_device && slot)
+        if (Status unclaimed = check_unclaimed(path); !unclaimed) return unclaimed.error();
     return fd;
 }
 
@@ -132,7 +168,7 @@ Result<uint64_t> device_sectors(const OpenedDevice& device, const std::string& p
     return static_cast<uint64_t>(status.st_size) / sector_bytes;
 }
 
-Result<OpenedDevice> open_device(const std::string& path) {
+Result<OpenedDevice> open_device(const std::string& path, std::optional<uint32_t> slot) {
     struct stat status {};
     if (stat(path.c_str(), &status) != 0) return error("cannot open {}: {}", path, strerror(errno));
     OpenedDevice device;
@@ -140,7 +176,7 @@ Result<OpenedDevice> open_device(const std::string& path) {
     if (!device.block_device && !S_ISREG(status.st_mode))
         return error("cannot use {}: neither a block device nor a regular file", path);
 
-    Result<Fd> fd = open_exclusively(path, device.block_device, device.direct);
+    Result<Fd> fd = open_and_claim(path, device.block_device, slot, device.direct);
     if (!fd) return fd.error();
     device.fd = std::move(*fd);
     if (!device.direct)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/result.hpp"
@@ -18,10 +19,11 @@ struct OpenedDevice {
     bool discard_command = false;  // block device: discard by io_uring command (Linux 6.12)
 };
 
-// Opens for reading and writing, exclusively: O_EXCL for a block device (refused while it is mounted, swap,
-// part of a volume group or another process's), an exclusive lock for a regular file. The error names the
-// path.
-Result<OpenedDevice> open_device(const std::string& path);
+// Opens for reading and writing, for this process alone: O_EXCL for a block device (refused while it is
+// mounted, swap, part of a volume group or another process's) and a lock on all of it, which is what keeps
+// others from a regular file. With a slot, a meta disk that others may use too (meta data 3.1): refused while
+// somebody has it alone, or has the same slot. The error names the path.
+Result<OpenedDevice> open_device(const std::string& path, std::optional<uint32_t> slot);
 
 // The size now, in sectors; a last half sector does not count.
 Result<uint64_t> device_sectors(const OpenedDevice& device, const std::string& path);

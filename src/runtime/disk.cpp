@@ -25,8 +25,8 @@ uint64_t offset_of(const DiskIo& io) {
 
 }  // namespace
 
-Result<Disk*> Disk::open(Loop& loop, const std::string& path) {
-    Result<OpenedDevice> device = open_device(path);
+Result<Disk*> Disk::open(Loop& loop, const std::string& path, std::optional<uint32_t> slot) {
+    Result<OpenedDevice> device = open_device(path, slot);
     if (!device) return device.error();
     return new Disk(loop, path, std::move(*device));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/list.hpp"
@@ -14,7 +15,9 @@ namespace duplex::runtime {
 
 class Disk final : public engine::Disk, public ListNode<Disk> {
   public:
-    static Result<Disk*> open(Loop& loop, const std::string& path);
+    // See open_device().
+    static Result<Disk*> open(Loop& loop, const std::string& path,
+                              std::optional<uint32_t> slot = std::nullopt);
 
     void submit(engine::DiskIo& io) override;
     const engine::DiskLimits& limits() const override { return device_.limits; }

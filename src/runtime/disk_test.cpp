@@ -258,7 +258,36 @@ TEST_P(DiskTest, IsOpenedExclusively) {
     EXPECT_NE(second.error().text.find("in use"), std::string::npos) << second.error().text;
 }
 
+TEST_P(DiskTest, SlotsAreSharedAndEachHasOneOwner) {
+    EXPECT_FALSE(open_device(path, 0));
+    disk->close();
+    disk = nullptr;
+    loop->drain();
+    const Result<OpenedDevice> first = open_device(path, 0);
+    ASSERT_TRUE(first) << first.error().text;
+    const Result<OpenedDevice> second = open_device(path, 1);
+    ASSERT_TRUE(second) << second.error().text;
+    const Result<OpenedDevice> same = open_device(path, 1);
+    ASSERT_FALSE(same);
+    EXPECT_EQ(same.error().text, "cannot lock slot 1 of " + path + ": in use by another process");
+    const Result<OpenedDevice> alone = open_device(path, std::nullopt);
+    ASSERT_FALSE(alone);
+    EXPECT_EQ(alone.error().text, "cannot lock " + path + ": in use by another process");
+}
+
 using FileTest = LoopTest;
+
+TEST_F(FileTest, SlotsOfADeviceThatSomebodyClaimedAreRefused) {
+    TestFolder folder;
+    make_file(folder.file("disk"), 1u << 20);
+    const LoopDevice device(folder.file("disk"));
+    if (device.path.empty()) GTEST_SKIP() << "cannot make a loop device (not root?)";
+    const Fd owner(::open(device.path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));  // as a mount would
+    ASSERT_TRUE(owner);
+    const Result<OpenedDevice> slot = open_device(device.path, 0);
+    ASSERT_FALSE(slot);
+    EXPECT_NE(slot.error().text.find("in use (mounted"), std::string::npos) << slot.error().text;
+}
 
 TEST_F(FileTest, ADeviceThatShrankGivesAnErrorNotSilence) {
     TestFolder folder;
@@ -327,15 +356,15 @@ TEST_F(FileTest, TheHostOpensAndClosesDisks) {
     Host host(*loop, nothing);
     TestFolder folder;
     make_file(folder.file("disk"), 1u << 20);
-    const Result<engine::Disk*> disk = host.open_disk(folder.file("disk"));
+    const Result<engine::Disk*> disk = host.open_disk(folder.file("disk"), std::nullopt);
     ASSERT_TRUE(disk) << disk.error().text;
-    EXPECT_FALSE(host.open_disk(folder.file("disk")));
+    EXPECT_FALSE(host.open_disk(folder.file("disk"), std::nullopt));
     std::filesystem::resize_file(folder.file("disk"), 2u << 20);
     EXPECT_EQ((*disk)->limits().size_sectors, 2048u);
     host.refresh_disk_sizes();
     EXPECT_EQ((*disk)->limits().size_sectors, 4096u);
     host.close_disk(**disk);
-    const Result<engine::Disk*> again = host.open_disk(folder.file("disk"));
+    const Result<engine::Disk*> again = host.open_disk(folder.file("disk"), std::nullopt);
     ASSERT_TRUE(again) << again.error().text;
     host.close_disk(**again);
 }

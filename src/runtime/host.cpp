@@ -51,8 +51,8 @@ void Host::random_bytes(std::span<uint8_t> bytes) {
     }
 }
 
-Result<engine::Disk*> Host::open_disk(const std::string& path) {
-    const Result<Disk*> disk = Disk::open(*loop_, path);
+Result<engine::Disk*> Host::open_disk(const std::string& path, std::optional<uint32_t> slot) {
+    const Result<Disk*> disk = Disk::open(*loop_, path, slot);
     if (!disk) return disk.error();
     disks_.push_back(**disk);
     return static_cast<engine::Disk*>(*disk);

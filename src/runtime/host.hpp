@@ -38,7 +38,7 @@ class Host final : public engine::Host {
     void log(engine::LogLevel level, std::string_view line) override;
     uint64_t random64() override;
     void random_bytes(std::span<uint8_t> bytes) override;
-    Result<engine::Disk*> open_disk(const std::string& path) override;
+    Result<engine::Disk*> open_disk(const std::string& path, std::optional<uint32_t> slot) override;
     // Operations in flight still complete; the device is free for others once they have.
     void close_disk(engine::Disk& disk) override;
     // Without a command configured, done gets 0 (cli 17).

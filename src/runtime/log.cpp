@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ensure.hpp"
 #include "runtime/fd.hpp"
 
 namespace duplex::runtime {
@@ -89,6 +90,7 @@ void open_log(std::string_view name, engine::LogLevel least) {
     to.least = least;
     to.stderr_is_journal = is_journal(STDERR_FILENO);
     if (!to.stderr_is_journal) to.system_log = connect_system_log();
+    report_failed_checks_to([](const char* line) { log_line(engine::LogLevel::alert, line); });
 }
 
 void log_line(engine::LogLevel level, std::string_view line) {

@@ -354,7 +354,7 @@ def test_slots_are_shared(loop):
 def test_plain_file_in_use(blank):
     path, tool = blank(64 * MIB)
     with open(path, "r+b") as owner:
-        fcntl.flock(owner, fcntl.LOCK_EX)
+        fcntl.lockf(owner, fcntl.LOCK_EX)
         p = tool.run("internal", "create-md")
     assert f"open({path}) failed: Device or resource busy\n\nExclusive open failed. Do it anyways?\n" in p.stderr
 

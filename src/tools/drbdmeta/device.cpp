@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <optional>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,12 +32,15 @@ int open_direct(const std::string& name, int extra_flags) {
     return ::open(name.c_str(), O_RDWR | O_CLOEXEC | extra_flags);
 }
 
-// Regular files know no O_EXCL without O_CREAT; there the owner holds a lock.
+// A regular file has no O_EXCL, and a block device that minors share as their meta disk is claimed by none of
+// them. Their processes hold locks: on all of it, or on their slots.
 int open_exclusively(const std::string& name) {
     const int fd = open_direct(name, O_EXCL);
     if (fd < 0) return fd;
-    struct stat status {};
-    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    struct flock all {};
+    all.l_type = F_WRLCK;
+    all.l_whence = SEEK_SET;
+    if (fcntl(fd, F_OFD_SETLK, &all) != 0 && (errno == EAGAIN || errno == EACCES)) {
         close(fd);
         errno = EBUSY;
         return -1;
