@@ -85,7 +85,7 @@ void Simulation::command(Node& node, const char* what, Send send, Then then) {
     ++busy_[side];
     say(fmt::format("{}: {}", node.name(), what));
     send(node.resource(), [this, &node, what, side, incarnation = node.incarnation(),
-                           then](const Reply& reply) {
+                           then = std::move(then)](const Reply& reply) {
         // From the loop of the process; what follows is the administrator's, a little later.
         scheduler_.after(scheduler_.random.below(1000), [this, &node, what, side, incarnation, then, reply] {
             if (!node.running() || node.incarnation() != incarnation) return;
@@ -143,7 +143,7 @@ void Simulation::promote(Node& node, bool force) {
 
 void Simulation::demote(Node& node, std::function<void()> then) {
     say(fmt::format("{}: stops its applications", node.name()));
-    workloads_[node.side()]->stop([this, &node, then] {
+    workloads_[node.side()]->stop([this, &node, then = std::move(then)] {
         command(
             node, "secondary",
             [](engine::Resource& r, engine::Done done) { r.secondary(0, std::move(done)); },

@@ -249,11 +249,12 @@ TEST(GoldenText, FinalOutputsOfBothNodes) {
             const engine::ResourceStatus resource = status_from(final);
             if (resource.volumes.empty()) continue;
             ++nodes;
-            EXPECT_EQ(status_text(resource, {.verbose = true, .statistics = true}), final["status"]);
-            EXPECT_EQ(show_text(resource, false), final["show"]);
+            EXPECT_EQ(status_text(resource, {.verbose = true, .statistics = true}),
+                      final["status"].get<std::string>());
+            EXPECT_EQ(show_text(resource, false), final["show"].get<std::string>());
             Events2Printer printer({.timestamps = false, .statistics = true});
             EXPECT_EQ(printer.print(StatusEvent{0, resource}, true) + printer.end_of_initial_dump(0),
-                      final["events2"]);
+                      final["events2"].get<std::string>());
         }
     }
     EXPECT_GT(nodes, 20u);

@@ -254,7 +254,7 @@ void Server::send_status_event(Client& client) {
     send(client, lines + encode(Event{StatusEvent{now_us(), service_.status()}}));
 }
 
-void Server::send(Client& client, std::string line) {
+void Server::send(Client& client, const std::string& line) {
     client.out += line;
     flush(client);
 }

@@ -62,7 +62,7 @@ class Server {
     void answer(uint64_t id, const engine::Reply& reply);
     void refuse(Client& client, std::string_view why);
     void send_status_event(Client& client);
-    void send(Client& client, std::string line);
+    void send(Client& client, const std::string& line);
     void flush(Client& client);
     void watch(Client& client) const;
     void drop(uint64_t id);

@@ -16,7 +16,7 @@ void add_word(std::string& words, bool set, std::string_view word) {
     words += word;
 }
 
-std::string or_no(std::string words) {
+std::string or_no(const std::string& words) {
     return words.empty() ? "no" : words;
 }
 
@@ -75,7 +75,7 @@ std::string suspension_words(const engine::ResourceStatus& status) {
     add_word(words, user, "user");
     add_word(words, no_data, "no-data");
     add_word(words, fencing, "fencing");
-    return or_no(std::move(words));
+    return or_no(words);
 }
 
 std::string resync_suspension_words(const wire::State& state) {
@@ -83,7 +83,7 @@ std::string resync_suspension_words(const wire::State& state) {
     add_word(words, state.user_isp, "user");
     add_word(words, state.peer_isp, "peer");
     add_word(words, state.aftr_isp, "dependency");
-    return or_no(std::move(words));
+    return or_no(words);
 }
 
 std::string_view write_ordering_word(engine::WriteOrdering ordering) {

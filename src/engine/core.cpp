@@ -62,6 +62,7 @@ Device* Core::find(unsigned number) {
 
 std::vector<Device*> Core::all_devices() {
     std::vector<Device*> all;
+    all.reserve(devices.size());
     for (auto& [number, device] : devices) all.push_back(device.get());
     return all;
 }

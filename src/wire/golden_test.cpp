@@ -61,7 +61,7 @@ uint8_t digest_bytes_of(std::optional<DigestAlgorithm> algorithm) {
 // One direction of one TCP connection.
 class GoldenStream {
   public:
-    GoldenStream(fs::path file, Socket socket, const std::string& sender_conf, bool sender_opened)
+    GoldenStream(const fs::path& file, Socket socket, const std::string& sender_conf, bool sender_opened)
         : name_(file.parent_path().filename() / file.filename()),
           bytes_(read_gz(file)),
           integrity_(configured(sender_conf, "data-integrity-alg")),

@@ -66,6 +66,7 @@ struct Pipe {
     if (!call.resource.empty()) setenv("DRBD_RESOURCE", call.resource.c_str(), 1);
     for (const auto& [name, value] : call.environment) setenv(name.c_str(), value.c_str(), 1);
     std::vector<char*> arguments;
+    arguments.reserve(call.words.size() + 1);
     for (const std::string& word : call.words) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
     execv(path.c_str(), arguments.data());

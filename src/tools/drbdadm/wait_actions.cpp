@@ -160,6 +160,7 @@ void ConnectionDialogue::reap() {
 // Until something happens or the time is over. True if the user wants to wait no longer.
 bool ConnectionDialogue::wait_a_while(int timeout_ms, AbortWord* abort) {
     std::vector<pollfd> polled;
+    polled.reserve(children_.size() + 1);
     for (const Child& child : children_) polled.push_back({child.fd, POLLIN, 0});
     if (abort != nullptr && in_ >= 0) polled.push_back({in_, POLLIN, 0});
     if (poll(polled.data(), polled.size(), timeout_ms) <= 0) return false;

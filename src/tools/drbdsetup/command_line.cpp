@@ -1,6 +1,7 @@
 #include "tools/drbdsetup/command_line.hpp"
 
 #include <getopt.h>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -74,7 +75,7 @@ std::optional<UsageError> parse_options(std::vector<std::string>& arguments, Com
 std::optional<UsageError> check_words(const CommandLine& line) {
     const CommandInfo& command = *line.command;
     const auto wrong = [&command](std::string message) {
-        return UsageError{Usage::command, &command, message};
+        return UsageError{Usage::command, &command, std::move(message)};
     };
     if (line.words.empty()) {
         if (takes_all(command)) return std::nullopt;

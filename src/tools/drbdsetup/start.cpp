@@ -100,6 +100,7 @@ Status start_program(const std::string& program, std::vector<std::string> words,
     words.insert(words.begin(), program);
     words.push_back(fmt::format("--ready-fd={}", ready_fd));
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     const pid_t child = fork();
