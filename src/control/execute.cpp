@@ -1,5 +1,6 @@
 #include "control/execute.hpp"
 
+#include "config/cpu_mask.hpp"
 #include "control/commands.hpp"
 #include "control/reply_text.hpp"
 #include "control/typed_request.hpp"
@@ -31,6 +32,15 @@ void change_disk_options(Resource& resource, const engine::VolumeStatus& volume,
     options->size_sectors = volume.disk->options.size_sectors;
     options->max_bio_bvecs = volume.disk->options.max_bio_bvecs;
     resource.change_disk_options(volume.volume, *options, done);
+}
+
+void change_resource_options(Resource& resource, const engine::ResourceStatus& status, const Request& request,
+                             const Done& done) {
+    const Result<config::ResourceOptions> options = changed_options(request, status.options);
+    if (!options) return refuse_request(done, options.error());
+    if (const Result<config::CpuMask> cpus = config::parse_cpu_mask(options->cpu_mask); !cpus)
+        return refuse(done, engine::error_code::cpu_mask, cpus.error().text);
+    resource.change_resource_options(*options, done);
 }
 
 bool execute_on_volume(Resource& resource, const engine::VolumeStatus& status, const Request& request,
@@ -106,8 +116,7 @@ bool execute_in_engine(Resource& resource, const Request& request, const Done& d
     }
     const engine::ResourceStatus status = resource.status();
     if (request.command == "resource-options") {
-        const Result<config::ResourceOptions> options = changed_options(request, status.options);
-        options ? resource.change_resource_options(*options, done) : refuse_request(done, options.error());
+        change_resource_options(resource, status, request, done);
         return true;
     }
     if (find_command(request.command)->object != Object::minor) {

@@ -13,6 +13,7 @@
 #include "control/run_dir.hpp"
 #include "control/server.hpp"
 #include "duplexd/reporting_host.hpp"
+#include "duplexd/self.hpp"
 #include "duplexd/settings.hpp"
 #include "duplexd/volume_exports.hpp"
 #include "engine/resource.hpp"
@@ -67,6 +68,7 @@ class Process final : public control::Service,
     void tools_are_there(int result);
 
     bool execute_here(const control::Request& request, const Done& done);
+    void change_options(const control::Request& request, const Done& done);
     void new_minor(const control::Request& request, const Done& done);
     void make_minor(unsigned minor, unsigned volume, const Done& done);
     void delete_minor(unsigned minor, const Done& done);
@@ -83,6 +85,7 @@ class Process final : public control::Service,
     const Settings settings_;
     const control::RunDir run_dir_;
     const std::string drbdadm_;
+    Cpus cpus_;
 
     std::unique_ptr<runtime::Loop> loop_;
     std::unique_ptr<runtime::Signals> signals_;

@@ -62,9 +62,10 @@ bool Process::execute_here(const control::Request& request, const Done& done) {
         }
         control::Request options = request;
         options.command = "resource-options";
-        return control::execute_in_engine(*resource_, options, done);
-    }
-    if (command == "new-minor") {
+        change_options(options, done);
+    } else if (command == "resource-options") {
+        change_options(request, done);
+    } else if (command == "new-minor") {
         new_minor(request, done);
     } else if (command == "down") {
         down(done);
@@ -78,6 +79,13 @@ bool Process::execute_here(const control::Request& request, const Done& done) {
         return false;
     }
     return true;
+}
+
+void Process::change_options(const control::Request& request, const Done& done) {
+    control::execute_in_engine(*resource_, request, [this, done](const Reply& reply) {
+        if (succeeded(reply)) cpus_.use(resource_->status().options.cpu_mask);
+        done(reply);
+    });
 }
 
 void Process::new_minor(const control::Request& request, const Done& done) {

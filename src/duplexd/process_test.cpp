@@ -3,7 +3,10 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <future>
+#include <sched.h>
+#include <set>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -132,6 +135,39 @@ TEST_F(ProcessTest, OptionsOfTheResource) {
     const Reply changed = execute(Request{"resource-options", -1, {}, {{"set-defaults", "yes"}}});
     EXPECT_EQ(control::exit_status_of(changed.code), 0);
     EXPECT_EQ(client.status()->options, config::ResourceOptions{});
+}
+
+// The CPUs that every thread of this process may use, as the kernel says it.
+std::multiset<std::string> cpus_of_threads() {
+    std::multiset<std::string> found;
+    for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+        std::ifstream status(thread.path() / "status");
+        for (std::string line; std::getline(status, line);)
+            if (line.starts_with("Cpus_allowed_list:")) found.insert(line.substr(line.find('\t') + 1));
+    }
+    return found;
+}
+
+TEST_F(ProcessTest, RunsOnTheCpusThatWereChosen) {
+    const auto before = cpus_of_threads();
+    cpu_set_t all{};
+    ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+    if (CPU_COUNT(&all) < 2 || !CPU_ISSET(1, &all)) GTEST_SKIP() << "there is no choice of CPUs here";
+    const auto choose = [&](const std::string& mask) {
+        return control::exit_status_of(
+            execute(Request{"resource-options", -1, {}, {{"cpu-mask", mask}}}).code);
+    };
+    EXPECT_EQ(choose("2"), 0);
+    EXPECT_EQ(cpus_of_threads().count("1"), 1u);
+    EXPECT_EQ(execute(Request{"resource-options", -1, {}, {{"cpu-mask", "x"}}}).code, 143);
+    EXPECT_EQ(cpus_of_threads().count("1"), 1u);
+    EXPECT_EQ(choose("0"), 0);
+    EXPECT_EQ(cpus_of_threads(), before);
+    const Reply made = execute(Request{"new-resource", -1, {}, {{"cpu-mask", "2"}}});
+    EXPECT_EQ(control::exit_status_of(made.code), 0);
+    EXPECT_EQ(cpus_of_threads().count("1"), 1u);
+    EXPECT_EQ(choose("80000000,00000000"), 0);  // none of this machine's
+    EXPECT_EQ(cpus_of_threads(), before);
 }
 
 TEST_F(ProcessTest, SubscribersHearOfNewVolumesAndOfTheEnd) {
