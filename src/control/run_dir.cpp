@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "control/directories.hpp"
+
 namespace duplex::control {
 namespace {
 
@@ -49,8 +51,7 @@ Status make_directory(const std::string& path) {
 }  // namespace
 
 RunDir RunDir::of_node() {
-    const char* const path = std::getenv("DUPLEX_RUN_DIR");
-    return RunDir(path != nullptr && *path != '\0' ? path : "/run/duplex");
+    return RunDir(run_directory());
 }
 
 Status RunDir::make() const {

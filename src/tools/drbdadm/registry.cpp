@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "control/directories.hpp"
 #include "tools/drbdadm/session.hpp"
 
 namespace duplex::drbdadm {
@@ -14,15 +15,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path directory() {
-    const char* own = std::getenv("DUPLEX_RUN_DIR");
-    return own != nullptr && *own != '\0' ? own : "/var/run/drbd";
-}
-
 // A link that cannot be made costs no more than a message: what it is for finds the default file.
 void make_link(const Session& session, const std::string& name) {
     if (session.dry_run() || session.from_stdin) return;
-    const fs::path folder = directory();
+    const fs::path folder = fs::path(control::registry_directory());
     std::error_code problem;
     if (fs::create_directories(folder, problem)) {
         fs::permissions(folder, fs::perms::owner_all, problem);
@@ -58,7 +54,7 @@ std::optional<std::string> registered_file(std::string_view name) {
     const std::string file = name.starts_with("minor-") ? fmt::format("drbd-{}.conf", name)
                                                         : fmt::format("drbd-resource-{}.conf", name);
     std::error_code problem;
-    const fs::path target = fs::read_symlink(directory() / file, problem);
+    const fs::path target = fs::read_symlink(fs::path(control::registry_directory()) / file, problem);
     if (problem || !fs::exists(target, problem)) return std::nullopt;
     return target.string();
 }

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <string>
@@ -11,14 +10,12 @@
 
 #include <fmt/format.h>
 
-#include "tools/drbdmeta/directories.hpp"
+#include "control/directories.hpp"
 #include "tools/drbdmeta/program.hpp"
 
 namespace duplex::drbdmeta {
 
 namespace {
-
-void interrupt_the_wait(int) {}
 
 // drbdsetup beside this program, or else the one in the path.
 std::string drbdsetup_path() {
@@ -35,34 +32,8 @@ std::string drbdsetup_path() {
 
 }  // namespace
 
-Status lock_minor(int minor) {
-    const std::string path = fmt::format("{}/drbd-147-{}", lock_directory(), minor);
-    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) return error("open({}) failed: {}", path, std::strerror(errno));
-    struct sigaction on_alarm {};
-    struct sigaction before {};
-    on_alarm.sa_handler = interrupt_the_wait;  // without SA_RESTART: the alarm ends the wait
-    sigaction(SIGALRM, &on_alarm, &before);
-    alarm(1);
-    struct flock whole_file {};
-    whole_file.l_type = F_WRLCK;
-    whole_file.l_whence = SEEK_SET;
-    const int locked = fcntl(fd, F_SETLKW, &whole_file);
-    const int problem = errno;
-    alarm(0);
-    sigaction(SIGALRM, &before, nullptr);
-    if (locked == 0) return Ok{};  // the descriptor stays open: closing it would release the lock
-    close(fd);
-    if (problem != EINTR) return error("lock on {} failed: {}", path, std::strerror(problem));
-    const int probe = open(path.c_str(), O_RDWR | O_CLOEXEC);
-    whole_file.l_type = F_WRLCK;
-    const bool known = probe >= 0 && fcntl(probe, F_GETLK, &whole_file) == 0 && whole_file.l_type != F_UNLCK;
-    if (probe >= 0) close(probe);
-    return error("lock on {} currently held by pid:{}", path, known ? whole_file.l_pid : 0);
-}
-
 Result<bool> is_attached(int minor) {
-    const std::string claim = fmt::format("{}/minors/{}", run_directory(), minor);
+    const std::string claim = fmt::format("{}/minors/{}", control::run_directory(), minor);
     const int fd = open(claim.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         if (errno == ENOENT || errno == ENOTDIR) return false;

@@ -11,14 +11,14 @@
 
 #include <fmt/format.h>
 
-#include "tools/drbdmeta/directories.hpp"
+#include "control/directories.hpp"
 
 namespace duplex::drbdmeta {
 
 namespace {
 
 std::string path_of(const Options& options) {
-    return fmt::format("{}/drbd-minor-{}.lkbd", state_directory(), *options.minor);
+    return fmt::format("{}/drbd-minor-{}.lkbd", control::state_directory(), *options.minor);
 }
 
 std::optional<uint64_t> parse(std::string_view text, int base) {
@@ -57,7 +57,7 @@ Status store_last_known(const Options& options, const LastKnown& last_known) {
     const std::string path = path_of(options);
     std::string text = fmt::format("{}\t{}\n", last_known.size_bytes, last_known.device_name);
     if (last_known.device_uuid != 0) text += fmt::format("uuid:\t{:016X}\n", last_known.device_uuid);
-    mkdir(state_directory().c_str(), 0700);  // if it is missing; if that fails, open() says so
+    mkdir(control::state_directory().c_str(), 0700);  // if it is missing; if that fails, open() says so
     const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) return error("open({}) failed: {}", path, std::strerror(errno));
     const bool written =

@@ -2,10 +2,13 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "control/device_lock.hpp"
 #include "tools/drbdmeta/commands.hpp"
 #include "tools/drbdmeta/device.hpp"
 #include "tools/drbdmeta/exit_code.hpp"
@@ -51,8 +54,11 @@ int check_node_id(const Options& options, bool taken) {
 
 int run_on_device(const Options& options, const Command& command) {
     bool attached = false;
+    std::optional<control::DeviceLock> lock;
     if (options.minor) {
-        if (Status s = lock_minor(*options.minor); !s) return fail(exit_usage, s.error());
+        Result<control::DeviceLock> taken = control::DeviceLock::take(static_cast<unsigned>(*options.minor));
+        if (!taken) return fail(exit_usage, taken.error());
+        lock.emplace(std::move(*taken));
         Result<bool> answer = is_attached(*options.minor);
         if (!answer) return fail(exit_usage, answer.error());
         attached = *answer;

@@ -10,12 +10,12 @@
 
 #include <fmt/format.h>
 
+#include "control/device_lock.hpp"
 #include "control/minor_claim.hpp"
 #include "control/node.hpp"
 #include "control/reply_text.hpp"
 #include "control/typed_request.hpp"
 #include "tools/drbdsetup/address.hpp"
-#include "tools/drbdsetup/device_lock.hpp"
 #include "tools/drbdsetup/process_end.hpp"
 #include "tools/drbdsetup/registry.hpp"
 #include "tools/drbdsetup/start.hpp"
@@ -27,6 +27,7 @@ namespace {
 using control::Absence;
 using control::Client;
 using control::ConnectFailure;
+using control::DeviceLock;
 using control::Object;
 using control::Request;
 using control::RunDir;

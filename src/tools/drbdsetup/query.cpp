@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "control/directories.hpp"
 #include "control/minor_claim.hpp"
 #include "control/node.hpp"
 #include "control/oneline_text.hpp"
@@ -97,9 +98,7 @@ int check_resize(const engine::VolumeStatus& volume) {
         fmt::print(stderr, "Has no disk config, try with drbdmeta.\n");
         return 1;
     }
-    const char* const own = std::getenv("DUPLEX_STATE_DIR");
-    const std::string directory = own != nullptr && *own != '\0' ? own : "/var/lib/drbd";
-    const std::string path = fmt::format("{}/drbd-minor-{}.lkbd", directory, volume.minor);
+    const std::string path = fmt::format("{}/drbd-minor-{}.lkbd", control::state_directory(), volume.minor);
     if (volume.disk->meta_index != -1) {
         unlink(path.c_str());
         return 0;

@@ -6,22 +6,18 @@
 
 #include <fmt/format.h>
 
+#include "control/directories.hpp"
+
 namespace duplex::drbdsetup {
-namespace {
 
-std::string directory() {
-    const char* const own = std::getenv("DUPLEX_RUN_DIR");
-    return own != nullptr && *own != '\0' ? own : "/var/run/drbd";
-}
-
-}  // namespace
+using control::registry_directory;
 
 void unregister_minor(unsigned minor) {
-    unlink(fmt::format("{}/drbd-minor-{}.conf", directory(), minor).c_str());
+    unlink(fmt::format("{}/drbd-minor-{}.conf", registry_directory(), minor).c_str());
 }
 
 void unregister_resource(std::string_view resource) {
-    unlink(fmt::format("{}/drbd-resource-{}.conf", directory(), resource).c_str());
+    unlink(fmt::format("{}/drbd-resource-{}.conf", registry_directory(), resource).c_str());
 }
 
 }  // namespace duplex::drbdsetup

@@ -1,9 +1,10 @@
-// The lock per minor that DRBD's tools share (cli 30.2): drbdmeta must not write where drbdsetup attaches.
+// The lock per minor that DRBD's tools share (cli 30.2, meta data 15.2): drbdmeta must not write where
+// drbdsetup attaches.
 #pragma once
 
 #include "base/result.hpp"
 
-namespace duplex::drbdsetup {
+namespace duplex::control {
 
 class DeviceLock {
   public:
@@ -19,4 +20,4 @@ class DeviceLock {
     int fd_;
 };
 
-}  // namespace duplex::drbdsetup
+}  // namespace duplex::control

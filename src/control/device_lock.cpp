@@ -1,23 +1,22 @@
-#include "tools/drbdsetup/device_lock.hpp"
+#include "control/device_lock.hpp"
 
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <string>
 #include <unistd.h>
 #include <utility>
 
-namespace duplex::drbdsetup {
+#include "control/directories.hpp"
+
+namespace duplex::control {
 namespace {
 
 void interrupt_the_wait(int) {}
 
 std::string path_of(unsigned minor) {
-    const char* const directory = std::getenv("DUPLEX_LOCK_DIR");
-    return fmt::format("{}/drbd-147-{}", directory != nullptr && *directory != '\0' ? directory : "/var/lock",
-                       minor);
+    return fmt::format("{}/drbd-147-{}", lock_directory(), minor);
 }
 
 struct flock whole_file() {
@@ -57,4 +56,4 @@ DeviceLock::~DeviceLock() {
     if (fd_ >= 0) close(fd_);
 }
 
-}  // namespace duplex::drbdsetup
+}  // namespace duplex::control
