@@ -1,37 +1,19 @@
 #include "control/oneline_text.hpp"
 
+#include <array>
 #include <string_view>
 
 #include <fmt/format.h>
 
 #include "control/proc_text.hpp"
 #include "control/words.hpp"
-#include "meta/superblock.hpp"
+#include "meta/generation_text.hpp"
 
 namespace duplex::control {
 namespace {
 
 constexpr std::string_view unconfigured = "Unconfigured\n";
 constexpr std::string_view sh_status_end = "\n_sh_status_process\n\n\n";
-
-constexpr std::string_view generation_head = R"(
-       +--<  Current data generation UUID  >-
-       |               +--<  Bitmap's base data generation UUID  >-
-       |               |                 +--<  younger history UUID  >-
-       |               |                 |         +-<  older history  >-
-       V               V                 V         V
-)";
-constexpr std::string_view generation_foot =
-    R"(                                                                    ^ ^ ^ ^ ^ ^ ^
-                                      -<  Data consistency flag  >--+ | | | | | |
-                             -<  Data was/is currently up-to-date  >--+ | | | | |
-                                  -<  Node was/is currently primary  >--+ | | | |
-                                  -<  Node was/is currently connected  >--+ | | |
-         -<  Node was in the progress of setting all bits in the bitmap  >--+ | |
-                        -<  The peer's disk was out-dated or inconsistent  >--+ |
-      -<  This node was a crashed primary, and has not seen its peer since   >--+
-
-)";
 
 std::string sh_status_head(unsigned minor, std::string_view resource, int volume, std::string_view known) {
     return fmt::format("_minor={}\n_res_name={}\n_volume={}\n_known={}\n\n", minor, resource, volume, known);
@@ -45,6 +27,10 @@ std::string resynced_percent(const engine::VolumeStatus& volume) {
     if (!volume.sync) return {};
     const unsigned per_mille = progress_per_mille(volume.sync->total_bits, volume.sync->left_bits);
     return fmt::format("{}.{}", per_mille / 10, per_mille % 10);
+}
+
+std::array<uint64_t, 4> uuids_of(const engine::DiskStatus& disk) {
+    return {disk.current_uuid, disk.bitmap_uuid, disk.history_uuids[0], disk.history_uuids[1]};
 }
 
 }  // namespace
@@ -94,26 +80,11 @@ std::string sh_status_no_volume_text(const engine::ResourceStatus& resource) {
 }
 
 std::string generation_text(const engine::DiskStatus& disk) {
-    namespace flag = meta::flag;
-    const auto bit = [&disk](uint32_t mask) { return (disk.flags & mask) != 0 ? 1 : 0; };
-    return fmt::format("{:016X}:{:016X}:{:016X}:{:016X}:{}:{}:{}:{}:{}:{}:{}\n", disk.current_uuid,
-                       disk.bitmap_uuid, disk.history_uuids[0], disk.history_uuids[1], bit(flag::consistent),
-                       bit(flag::was_up_to_date), bit(flag::primary_ind), bit(flag::connected_ind),
-                       bit(flag::full_sync), bit(flag::peer_out_dated), bit(flag::crashed_primary));
+    return meta::generation_text(uuids_of(disk), disk.flags) + '\n';
 }
 
 std::string explained_generation_text(const engine::DiskStatus& disk) {
-    namespace flag = meta::flag;
-    const auto has = [&disk](uint32_t mask) { return (disk.flags & mask) != 0; };
-    return std::string(generation_head) + generation_text(disk) + std::string(generation_foot) +
-           fmt::format("flags:{} {}, {}, {}{}{}\n", has(flag::crashed_primary) ? " crashed" : "",
-                       has(flag::primary_ind) ? "Primary" : "Secondary",
-                       has(flag::connected_ind) ? "Connected" : "StandAlone",
-                       !has(flag::consistent)       ? "Inconsistent"
-                       : !has(flag::was_up_to_date) ? "Outdated"
-                                                    : "UpToDate",
-                       has(flag::full_sync) ? ", need full sync" : "",
-                       has(flag::peer_out_dated) ? ", peer Outdated" : "");
+    return meta::explained_generation_text(uuids_of(disk), disk.flags);
 }
 
 }  // namespace duplex::control

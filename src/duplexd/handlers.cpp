@@ -1,10 +1,7 @@
 #include "duplexd/handlers.hpp"
 
 #include <arpa/inet.h>
-#include <array>
-#include <climits>
 #include <cstdlib>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -47,18 +44,6 @@ runtime::HandlerCommand handler_command(std::string_view drbdadm, std::string_vi
             command.environment.push_back(fmt::format("{}={}", name, value));
     }
     return command;
-}
-
-std::string program_path(std::string_view name) {
-    std::array<char, PATH_MAX> self{};
-    const ssize_t length = readlink("/proc/self/exe", self.data(), self.size());
-    if (length > 0 && static_cast<size_t>(length) < self.size()) {
-        std::string path(self.data(), static_cast<size_t>(length));
-        path.resize(path.rfind('/') + 1);
-        path += name;
-        if (access(path.c_str(), X_OK) == 0) return path;
-    }
-    return std::string(name);
 }
 
 }  // namespace duplex::duplexd

@@ -14,7 +14,4 @@ namespace duplex::duplexd {
 runtime::HandlerCommand handler_command(std::string_view drbdadm, std::string_view handler, int minor,
                                         std::string_view resource, const engine::Endpoint* peer);
 
-// A program of Duplex: beside the running one, else the bare name, to be found in PATH.
-std::string program_path(std::string_view name);
-
 }  // namespace duplex::duplexd

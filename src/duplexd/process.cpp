@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/ensure.hpp"
+#include "control/program_path.hpp"
 #include "duplexd/handlers.hpp"
 #include "runtime/log.hpp"
 
@@ -24,7 +25,7 @@ Process::Process(std::string resource, const Settings& settings, const control::
     : name_(std::move(resource)),
       settings_(settings),
       run_dir_(run_dir),
-      drbdadm_(program_path("drbdadm")),
+      drbdadm_(control::program_path("drbdadm")),
       loop_(std::move(loop)),
       network_(*loop_, name_),
       runtime_host_(*loop_, *this),

@@ -1,41 +1,17 @@
 #include "runtime/handler.hpp"
 
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/ensure.hpp"
+#include "runtime/spawn.hpp"
 
 namespace duplex::runtime {
 
 namespace {
-
-// The program must not inherit the signals that the process blocks for its signalfd, nor ignored ones.
-struct SpawnSettings {
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_t files;
-
-    SpawnSettings() {
-        ensure(posix_spawnattr_init(&attributes) == 0 && posix_spawn_file_actions_init(&files) == 0);
-        sigset_t none, all;
-        sigemptyset(&none);
-        sigfillset(&all);
-        posix_spawnattr_setsigmask(&attributes, &none);
-        posix_spawnattr_setsigdefault(&attributes, &all);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-        posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    }
-    ~SpawnSettings() {
-        posix_spawn_file_actions_destroy(&files);
-        posix_spawnattr_destroy(&attributes);
-    }
-    SpawnSettings(const SpawnSettings&) = delete;
-    SpawnSettings& operator=(const SpawnSettings&) = delete;
-};
 
 Result<pid_t> spawn_shell(const HandlerCommand& command) {
     const SpawnSettings settings;

@@ -1,7 +1,10 @@
 """Two Duplex nodes."""
 
+import os
+
 import pytest
 
+from lab import loop
 from lab.pair import Pair
 
 
@@ -28,3 +31,25 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.when == "call":
         item.stash[FAILED] = report.failed
+
+
+@pytest.fixture
+def add_disk(tmp_path):
+    """add_disk(machine, name, size_bytes): one more blank disk /dev/NAME of the machine, until the test ends; its file."""
+    held = []
+
+    def add(machine, name, size_bytes):
+        path = tmp_path / f"{machine.name}.{name}"
+        path.touch()
+        os.truncate(path, size_bytes)
+        device = loop.Loop(str(path))
+        held.append((machine, name, device))
+        machine.run(f"rm -f /dev/{name}; mknod /dev/{name} b {loop.LOOP_MAJOR} {device.number}")
+        return path
+
+    yield add
+    for machine, name, device in held:
+        if machine.running:
+            machine.drbdadm("down all", check=False)
+            machine.run(f"rm -f /dev/{name}")
+        device.release()

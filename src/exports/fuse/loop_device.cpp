@@ -1,11 +1,8 @@
 #include "exports/fuse/loop_device.hpp"
 
 #include <cerrno>
-#include <csignal>
 #include <cstring>
-#include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "base/ensure.hpp"
+#include "runtime/spawn.hpp"
 
 namespace duplex::exports::fuse {
 
@@ -25,31 +23,6 @@ constexpr std::string_view failed_word = "failed ";
 std::string_view reason_of(std::string_view message) {
     return message.starts_with(failed_word) ? message.substr(failed_word.size()) : message;
 }
-
-// Signals that the process blocks or ignores must not be inherited.
-class SpawnSettings {
-  public:
-    explicit SpawnSettings(int channel) {
-        ensure(posix_spawnattr_init(&attributes) == 0 && posix_spawn_file_actions_init(&files) == 0);
-        sigset_t none, all;
-        sigemptyset(&none);
-        sigfillset(&all);
-        posix_spawnattr_setsigmask(&attributes, &none);
-        posix_spawnattr_setsigdefault(&attributes, &all);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-        posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-        posix_spawn_file_actions_adddup2(&files, channel, loop_helper_channel);
-    }
-    ~SpawnSettings() {
-        posix_spawn_file_actions_destroy(&files);
-        posix_spawnattr_destroy(&attributes);
-    }
-    SpawnSettings(const SpawnSettings&) = delete;
-    SpawnSettings& operator=(const SpawnSettings&) = delete;
-
-    posix_spawnattr_t attributes{};
-    posix_spawn_file_actions_t files{};
-};
 
 }  // namespace
 
@@ -79,7 +52,8 @@ Status LoopDevice::spawn() {
 
     std::string self = "/proc/self/exe", option = loop_helper_argument;
     char* arguments[] = {self.data(), option.data(), file_path_.data(), device_path_.data(), nullptr};
-    const SpawnSettings settings(theirs.get());
+    runtime::SpawnSettings settings;
+    posix_spawn_file_actions_adddup2(&settings.files, theirs.get(), loop_helper_channel);
     pid_t pid = -1;
     const int code =
         posix_spawn(&pid, self.c_str(), &settings.files, &settings.attributes, arguments, environ);

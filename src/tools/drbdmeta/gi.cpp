@@ -1,11 +1,11 @@
 // get-gi, show-gi, set-gi (meta data 16.1 to 16.3).
-#include <array>
 #include <charconv>
 #include <string>
 #include <string_view>
 
 #include <fmt/format.h>
 
+#include "meta/generation_text.hpp"
 #include "tools/drbdmeta/area.hpp"
 #include "tools/drbdmeta/ask.hpp"
 #include "tools/drbdmeta/commands.hpp"
@@ -17,47 +17,8 @@ namespace {
 
 namespace flag = meta::flag;
 
-// In the order of the text.
-constexpr std::array gi_flags = {flag::consistent,     flag::was_up_to_date, flag::primary_ind,
-                                 flag::connected_ind,  flag::full_sync,      flag::peer_out_dated,
-                                 flag::crashed_primary};
-
 std::string gi_text(const meta::Superblock& sb) {
-    std::string text =
-        fmt::format("{:016X}:{:016X}:{:016X}:{:016X}", sb.uuids[0], sb.uuids[1], sb.uuids[2], sb.uuids[3]);
-    for (uint32_t bit : gi_flags) text += sb.has(bit) ? ":1" : ":0";
-    return text;
-}
-
-constexpr std::string_view above = R"(
-       +--<  Current data generation UUID  >-
-       |               +--<  Bitmap's base data generation UUID  >-
-       |               |                 +--<  younger history UUID  >-
-       |               |                 |         +-<  older history  >-
-       V               V                 V         V
-)";
-
-constexpr std::string_view below = R"(
-                                                                    ^ ^ ^ ^ ^ ^ ^
-                                      -<  Data consistency flag  >--+ | | | | | |
-                             -<  Data was/is currently up-to-date  >--+ | | | | |
-                                  -<  Node was/is currently primary  >--+ | | | |
-                                  -<  Node was/is currently connected  >--+ | | |
-         -<  Node was in the progress of setting all bits in the bitmap  >--+ | |
-                        -<  The peer's disk was out-dated or inconsistent  >--+ |
-      -<  This node was a crashed primary, and has not seen its peer since   >--+
-
-)";
-
-std::string flags_text(const meta::Superblock& sb) {
-    const char* disk = !sb.has(flag::consistent)       ? "Inconsistent"
-                       : !sb.has(flag::was_up_to_date) ? "Outdated"
-                                                       : "UpToDate";
-    return fmt::format("flags:{} {}, {}, {}{}{}\n", sb.has(flag::crashed_primary) ? " crashed" : "",
-                       sb.has(flag::primary_ind) ? "Primary" : "Secondary",
-                       sb.has(flag::connected_ind) ? "Connected" : "StandAlone", disk,
-                       sb.has(flag::full_sync) ? ", need full sync" : "",
-                       sb.has(flag::peer_out_dated) ? ", peer Outdated" : "");
+    return meta::generation_text(sb.uuids, sb.flags);
 }
 
 bool parse_number(std::string_view text, int base, uint64_t& value) {
@@ -68,7 +29,7 @@ bool parse_number(std::string_view text, int base, uint64_t& value) {
 
 // Applies a GI text to the superblock; an empty field leaves its value (meta data 16.3).
 Status apply_gi(std::string_view text, meta::Superblock& sb) {
-    const size_t fields = sb.uuids.size() + gi_flags.size();
+    const size_t fields = sb.uuids.size() + meta::generation_flags.size();
     for (size_t field = 0; field < fields; ++field) {
         const size_t colon = text.find(':');
         const std::string_view word = text.substr(0, colon);
@@ -79,7 +40,7 @@ Status apply_gi(std::string_view text, meta::Superblock& sb) {
         } else if (!word.empty()) {
             if (!parse_number(word, 10, value)) return error("'{}' is not a number.", word);
             if (value > 1) return error("'{}' is not 0 or 1.", value);
-            const uint32_t bit = gi_flags[field - sb.uuids.size()];
+            const uint32_t bit = meta::generation_flags[field - sb.uuids.size()];
             sb.flags = value == 1 ? sb.flags | bit : sb.flags & ~bit;
         }
         if (colon == std::string_view::npos) break;
@@ -103,8 +64,8 @@ int show_gi(const Options& options, Device& device) {
     if (!found) return fail(exit_io, found.error());
     if (!*found) return exit_failed;
     const meta::Superblock& sb = (*found)->superblock;
-    fmt::print("{}{}{}", above, gi_text(sb), below);
-    fmt::print("{}meta-data: {}\n", flags_text(sb), sb.has(flag::al_clean) ? "clean" : "need apply-al");
+    fmt::print("{}meta-data: {}\n", meta::explained_generation_text(sb.uuids, sb.flags),
+               sb.has(flag::al_clean) ? "clean" : "need apply-al");
     if (sb.la_size_sectors == 0) {
         fmt::print("zero size device -- never seen peer yet?\n");
         return exit_ok;

@@ -1,6 +1,5 @@
 #include "tools/drbdmeta/guard.hpp"
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -11,26 +10,10 @@
 #include <fmt/format.h>
 
 #include "control/directories.hpp"
+#include "control/program_path.hpp"
 #include "tools/drbdmeta/program.hpp"
 
 namespace duplex::drbdmeta {
-
-namespace {
-
-// drbdsetup beside this program, or else the one in the path.
-std::string drbdsetup_path() {
-    std::array<char, 4096> self{};
-    const ssize_t length = readlink("/proc/self/exe", self.data(), self.size() - 1);
-    if (length > 0) {
-        std::string path(self.data(), static_cast<size_t>(length));
-        path.resize(path.rfind('/') + 1);
-        path += "drbdsetup";
-        if (access(path.c_str(), X_OK) == 0) return path;
-    }
-    return "drbdsetup";
-}
-
-}  // namespace
 
 Result<bool> is_attached(int minor) {
     const std::string claim = fmt::format("{}/minors/{}", control::run_directory(), minor);
@@ -44,7 +27,8 @@ Result<bool> is_attached(int minor) {
     close(fd);
     if (free) return false;
 
-    const Answer answer = run_program({drbdsetup_path(), "dstate", fmt::format("{}", minor)});
+    const Answer answer =
+        run_program({control::program_path("drbdsetup"), "dstate", fmt::format("{}", minor)});
     if (answer.exit_code == 10 || answer.exit_code == 20) return false;
     if (answer.exit_code != 0)
         return error(

@@ -105,7 +105,7 @@ int check_resize(const engine::VolumeStatus& volume) {
     }
     const Result<uint64_t> size_bytes = size_of_device(volume.disk->data_path);
     if (!size_bytes) return report_trouble(size_bytes.error().text);
-    mkdir(directory.c_str(), 0700);  // if it is missing; if that fails, open() says so
+    mkdir(control::state_directory().c_str(), 0700);  // if it is missing; if that fails, open() says so
     const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) return report_trouble(fmt::format("open({}) failed: {}", path, std::strerror(errno)));
     const std::string text = fmt::format("{}\t{}\n", *size_bytes, volume.disk->data_path);

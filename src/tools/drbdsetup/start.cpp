@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -17,23 +16,12 @@
 
 #include <fmt/ranges.h>
 
+#include "control/program_path.hpp"
+
 namespace duplex::drbdsetup {
 namespace {
 
 constexpr int ready_fd = 3;
-
-// Beside this program, else to be found in PATH.
-std::string program_path(const std::string& name) {
-    std::array<char, PATH_MAX> self{};
-    const ssize_t length = readlink("/proc/self/exe", self.data(), self.size());
-    if (length > 0 && static_cast<size_t>(length) < self.size()) {
-        std::string path(self.data(), static_cast<size_t>(length));
-        path.resize(path.rfind('/') + 1);
-        path += name;
-        if (access(path.c_str(), X_OK) == 0) return path;
-    }
-    return name;
-}
 
 std::string log_path(std::string name) {
     std::ranges::replace(name, '/', '_');
@@ -118,11 +106,11 @@ Status start_program(const std::string& program, std::vector<std::string> words,
 }
 
 Status start_resource_process(const std::string& resource) {
-    return start_program(program_path("duplexd"), {resource}, resource);
+    return start_program(control::program_path("duplexd"), {resource}, resource);
 }
 
 Status start_proc_process() {
-    return start_program(program_path("duplex"), {"procfs"}, "procfs");
+    return start_program(control::program_path("duplex"), {"procfs"}, "procfs");
 }
 
 }  // namespace duplex::drbdsetup

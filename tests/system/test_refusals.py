@@ -1,0 +1,100 @@
+"""What create-md and a wrong configuration answer to the user who types drbdadm."""
+
+import pytest
+
+from lab import conf
+
+OFFSETS = r"md_offset \d+\nal_offset \d+\nbm_offset \d+\n\n"
+NO_TERMINAL = "stdin not a TTY, not waiting for confirmation\n"
+
+
+@pytest.fixture
+def node(pair):
+    pair.fresh()
+    return pair.left
+
+
+def refused(node, status, *lines):
+    """create-md ends with this status and these lines, and does not touch a byte of the disk."""
+    node.disk.flush()
+    before = node.run("sha256sum </dev/sdb1").output
+    outcome = node.drbdadm("create-md r0", check=False)
+    assert outcome.status == status, outcome.output
+    for line in lines:
+        assert line in outcome.output, outcome.output
+    assert "successfully created" not in outcome.output
+    assert node.run("blockdev --flushbufs /dev/sdb1; sha256sum </dev/sdb1").output == before
+
+
+def test_a_file_system_that_fills_the_disk_is_not_overwritten(node):
+    node.run("mkfs.ext4 -q /dev/sdb1")
+    refused(node, 40, "Found ext3 filesystem\n", "       65536 kB data area apparently used\n",
+            "       65496 kB left usable by current configuration\n", "Device size would be truncated, which\n",
+            "   * shrink that filesystem first\n", "Operation refused.\n", "Command 'drbdmeta 0 v08 /dev/sdb1 internal create-md' terminated with exit code 40\n")
+
+
+def test_a_file_system_with_room_behind_it_needs_confirmation(node):
+    node.run("mkfs.ext4 -q /dev/sdb1 60m")
+    refused(node, 1, "Even though it looks like this would place the new meta data into\n", "Do you want to proceed?\n",
+            NO_TERMINAL, "Operation canceled.\n")
+    assert "successfully created" in node.drbdadm("-- --force create-md r0").output
+    node.drbdadm("up r0")
+
+
+def test_other_data_need_confirmation(node):
+    node.run("mkswap /dev/sdb1")
+    refused(node, 1, "Found some data\n", "    libblkid recognises: swap\n", " ==> This might destroy existing data! <==\n",
+            NO_TERMINAL)
+
+
+def test_own_meta_data_are_overwritten_only_on_confirmation(node):
+    node.drbdadm("create-md r0")
+    refused(node, 1, "You want me to create a v08 style flexible-size internal meta data block.\n",
+            "There appears to be a v08 flexible-size internal meta data block\n", "Do you really want to overwrite the existing meta-data?\n",
+            NO_TERMINAL, "Operation cancelled.\n")
+
+
+def test_a_disk_that_is_mounted(node):
+    node.run("mkfs.ext4 -q /dev/sdb1 60m && mkdir -p /mnt/disk && mount /dev/sdb1 /mnt/disk")
+    try:
+        refused(node, 20, "open(/dev/sdb1) failed: Device or resource busy\n", "Exclusive open failed. Do it anyways?\n", NO_TERMINAL,
+                "Operation canceled.\n")
+        up = node.drbdadm("up r0", check=False)
+        assert up.status == 1 and "Device or resource busy" in up.output or "in use" in up.output, up.output
+    finally:
+        node.run("umount /mnt/disk; drbdadm down r0")
+
+
+def test_a_disk_that_is_attached(node):
+    node.drbdadm("create-md r0")
+    node.drbdadm("up r0")
+    refused(node, 20, "Device '0' is configured!\n")
+
+
+def test_a_disk_that_is_too_small(node, pair, add_disk):
+    add_disk(node, "sdb2", 64 << 10)
+    pair.configure(conf.fast(pair.left, pair.right).replace("/dev/sdb1", "/dev/sdb2"))
+    outcome = node.drbdadm("create-md r0", check=False)
+    assert outcome.status == 10 and "/dev/sdb2 is only 65536 bytes. That's not enough.\n" in outcome.output, outcome.output
+
+
+# A wrong line in a drbd.conf, and how the answer names it. The configuration's third line is the resource's `net`.
+WRONG = [
+    ("net { protocol C; tmieout 60; }", "/etc/drbd.conf:3: Parse error: 'a net option keyword' expected,\n"),
+    ("net { protocol C; timeout 6000; }", "/etc/drbd.conf:3: timeout 6000 => 6000 out of range [1..600]"),
+    ("net { protocol D; }", "/etc/drbd.conf:3: "),
+    ("net { protocol C }", "/etc/drbd.conf:3: Parse error: ';' expected,\n"),
+    ("handlers { fence-peer /bin/true; }\n  nte { }", "/etc/drbd.conf:4: Parse error: "),
+    ('include "/etc/drbd.d/extra.conf";', "/etc/drbd.d/extra.conf:2: "),
+]
+
+
+@pytest.mark.parametrize("line,answer", WRONG)
+def test_a_wrong_configuration_names_file_and_line(node, line, answer):
+    text = "global { usage-count no; }\nresource r0 {\n  " + line + "\n}\n"
+    node.run("mkdir -p /etc/drbd.d && printf 'net {\\nbogus;\\n}\\n' >/etc/drbd.d/extra.conf")
+    node.write_file("/etc/drbd.conf", text)
+    for command in ("up r0", "create-md r0", "adjust all", "dump", "primary r0"):
+        outcome = node.drbdadm(command, check=False)
+        assert outcome.status == 10 and answer in outcome.output, (command, outcome)
+    assert node.processes("duplexd") == []
