@@ -447,6 +447,8 @@ class Handshake {
 
     Decision go() {
         out_.full_sync = std::abs(hg_) >= 2;
+        if (out_.full_sync)
+            log(LogLevel::info, "Writing the whole bitmap, full sync required after drbd_sync_handshake.");
         if (hg_ > 0) return Decision::wf_bitmap_s;
         if (hg_ < 0) return Decision::wf_bitmap_t;
         if (in_.bits_set != 0)

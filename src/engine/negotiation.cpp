@@ -392,7 +392,6 @@ Task<HandshakeDecision> Device::handshake(Role peer_role, DiskState peer_disk) {
         peer_uuids->history = outcome.comparison.peer.history;
     }
     if (outcome.full_sync && outcome.decision != HandshakeDecision::fail) {
-        log(LogLevel::info, "Writing the whole bitmap, full sync required after drbd_sync_handshake.");
         Task<int> set = set_all_and_write();
         const int error = co_await set;
         if (error) co_return HandshakeDecision::fail;

@@ -370,6 +370,7 @@ HandshakeInput input_of(const LoggedHandshake& mine, const LoggedHandshake& thei
 
 std::vector<std::string> lines_of(const HandshakeOutcome& outcome) {
     std::vector<std::string> lines;
+    lines.reserve(outcome.steps.size());
     for (const HandshakeStep& step : outcome.steps)
         lines.push_back(step.handler == Handler::none ? step.line
                                                       : "handler " + std::string(name_of(step.handler)));

@@ -8,6 +8,7 @@ from lab import conf
 def test_howto(pair):
     pair.fresh(conf.howto(pair.left, pair.right))
     first, second = pair.machines
+    marks = [machine.log_mark() for machine in pair.machines]
     for machine in pair.machines:
         assert "New drbd meta data block successfully created." in machine.drbdadm("create-md r0").output
     for machine in pair.machines:
@@ -23,6 +24,8 @@ def test_howto(pair):
     assert refused.status == 17 and "(-2) Need access to UpToDate data" in refused.output
     first.drbdadm("-- --overwrite-data-of-peer primary r0")
     pair.synced()
+    for machine, mark in zip(pair.machines, marks):
+        assert machine.log_since(mark).count("Writing the whole bitmap, full sync required after drbd_sync_handshake.") == 1
     assert first.drbdadm("role r0").output == "Primary/Secondary\n"
     assert second.drbdadm("role r0").output == "Secondary/Primary\n"
     assert first.drbdadm("cstate r0").output == "Connected\n"

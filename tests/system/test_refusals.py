@@ -4,7 +4,6 @@ import pytest
 
 from lab import conf
 
-OFFSETS = r"md_offset \d+\nal_offset \d+\nbm_offset \d+\n\n"
 NO_TERMINAL = "stdin not a TTY, not waiting for confirmation\n"
 
 
@@ -42,9 +41,14 @@ def test_a_file_system_with_room_behind_it_needs_confirmation(node):
 
 
 def test_other_data_need_confirmation(node):
+    node.run("printf 'something of value' | dd of=/dev/sdb1 bs=4096 seek=1 conv=notrunc,sync,fsync status=none")
+    refused(node, 1, "Found some data\n", " ==> This might destroy existing data! <==\n", "Do you want to proceed?\n", NO_TERMINAL,
+            "Operation canceled.\n")
+
+
+def test_swap_space_is_not_overwritten(node):
     node.run("mkswap /dev/sdb1")
-    refused(node, 1, "Found some data\n", "    libblkid recognises: swap\n", " ==> This might destroy existing data! <==\n",
-            NO_TERMINAL)
+    refused(node, 40, "Found swap space signature\n", "Device size would be truncated, which\n", "Operation refused.\n")
 
 
 def test_own_meta_data_are_overwritten_only_on_confirmation(node):
@@ -55,12 +59,12 @@ def test_own_meta_data_are_overwritten_only_on_confirmation(node):
 
 
 def test_a_disk_that_is_mounted(node):
-    node.run("mkfs.ext4 -q /dev/sdb1 60m && mkdir -p /mnt/disk && mount /dev/sdb1 /mnt/disk")
+    node.run("mkfs.ext4 -q /dev/sdb1 60m && mkdir -p /mnt/disk && mount -o ro /dev/sdb1 /mnt/disk")
     try:
         refused(node, 20, "open(/dev/sdb1) failed: Device or resource busy\n", "Exclusive open failed. Do it anyways?\n", NO_TERMINAL,
                 "Operation canceled.\n")
         up = node.drbdadm("up r0", check=False)
-        assert up.status == 1 and "Device or resource busy" in up.output or "in use" in up.output, up.output
+        assert up.status == 1 and "open(/dev/sdb1) failed: Device or resource busy\n" in up.output, up.output
     finally:
         node.run("umount /mnt/disk; drbdadm down r0")
 
@@ -78,21 +82,21 @@ def test_a_disk_that_is_too_small(node, pair, add_disk):
     assert outcome.status == 10 and "/dev/sdb2 is only 65536 bytes. That's not enough.\n" in outcome.output, outcome.output
 
 
-# A wrong line in a drbd.conf, and how the answer names it. The configuration's third line is the resource's `net`.
-WRONG = [
-    ("net { protocol C; tmieout 60; }", "/etc/drbd.conf:3: Parse error: 'a net option keyword' expected,\n"),
-    ("net { protocol C; timeout 6000; }", "/etc/drbd.conf:3: timeout 6000 => 6000 out of range [1..600]"),
-    ("net { protocol D; }", "/etc/drbd.conf:3: "),
-    ("net { protocol C }", "/etc/drbd.conf:3: Parse error: ';' expected,\n"),
-    ("handlers { fence-peer /bin/true; }\n  nte { }", "/etc/drbd.conf:4: Parse error: "),
-    ('include "/etc/drbd.d/extra.conf";', "/etc/drbd.d/extra.conf:2: "),
-]
+# A wrong configuration, and how the answer names the place in it.
+RESOURCE = "global {{ usage-count no; }}\nresource r0 {{\n  {}\n}}\n"
+WRONG = {
+    "option": (RESOURCE.format("net { protocol C; tmieout 60; }"),
+               "/etc/drbd.conf:3: Parse error: 'an option keyword' expected,\n\tbut got 'tmieout'\n"),
+    "range": (RESOURCE.format("net { protocol C; timeout 6000; }"), "/etc/drbd.conf:3: timeout 6000 => 6000 out of range [1..600]"),
+    "semicolon": (RESOURCE.format("net { protocol C }"), "/etc/drbd.conf:3: Parse error: ';' expected,\n"),
+    "section": (RESOURCE.format("handlers { fence-peer /bin/true; }\n  nte { }"), "/etc/drbd.conf:4: Parse error: "),
+    "include": ('include "/etc/drbd.d/extra.conf";\n', "/etc/drbd.d/extra.conf:2: Parse error: "),
+}
 
 
-@pytest.mark.parametrize("line,answer", WRONG)
-def test_a_wrong_configuration_names_file_and_line(node, line, answer):
-    text = "global { usage-count no; }\nresource r0 {\n  " + line + "\n}\n"
-    node.run("mkdir -p /etc/drbd.d && printf 'net {\\nbogus;\\n}\\n' >/etc/drbd.d/extra.conf")
+@pytest.mark.parametrize("text,answer", WRONG.values(), ids=WRONG)
+def test_a_wrong_configuration_names_file_and_line(node, text, answer):
+    node.run("mkdir -p /etc/drbd.d && printf 'resource r0 {\nbogus;\n}\n' >/etc/drbd.d/extra.conf")
     node.write_file("/etc/drbd.conf", text)
     for command in ("up r0", "create-md r0", "adjust all", "dump", "primary r0"):
         outcome = node.drbdadm(command, check=False)
