@@ -66,7 +66,7 @@ TEST(ShowText, DefaultsAreMarked) {
     for (const char* line : {
              "        protocol        \tC; # default\n",
              "        timeout         \t60; # 1/10 seconds, default\n",
-             "            disk {\n                size            \t0s; # bytes, default\n"
+             "            disk {\n                size            \t0s; # bytes, default\n",
              "                max-bio-bvecs   \t0; # default\n",
              "                resync-after    \t-1; # default\n",
              "                c-plan-ahead    \t20; # 1/10 seconds, default\n",

@@ -124,7 +124,8 @@ int change_resource(const RunDir& run_dir, const CommandLine& line) {
     return send(*client, line.object(), request);
 }
 
-// The pair of addresses names the connection; only the processes know whose it is.
+// The pair of addresses names the connection; only the processes know whose it is. DRBD's tools have no word
+// for it in their answers, as for a new minor: "??: Failure: ...".
 int change_connection(const RunDir& run_dir, const CommandLine& line) {
     Request request = request_of(line, 0);
     if (Status resolved = resolve_endpoints(request); !resolved) return report_trouble(resolved.error().text);
