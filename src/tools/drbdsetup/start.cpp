@@ -69,12 +69,40 @@ std::string read_all(int fd) {
     }
 }
 
-std::string end_of(pid_t child) {
+int wait_status_of(pid_t child) {
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
+    return status;
+}
+
+std::string end_of(pid_t child) {
+    const int status = wait_status_of(child);
     if (WIFSIGNALED(status)) return fmt::format("signal {} ended it", WTERMSIG(status));
     return fmt::format("it ended with status {}", WEXITSTATUS(status));
+}
+
+// Where systemd runs, a process that a tool started would be killed with the session or the unit that the
+// tool was called in. The units name the installed program and its usual directories; whoever uses others is
+// on his own.
+bool systemd_has_units_for(const std::string& program) {
+    for (const char* const name :
+         {"DUPLEX_RUN_DIR", "DUPLEX_CONF", "DUPLEX_LOG_DIR", "DUPLEX_LOCK_DIR", "DUPLEX_STATE_DIR"}) {
+        if (std::getenv(name) != nullptr) return false;
+    }
+    return program.starts_with("/usr/sbin/") && access("/run/systemd/system", F_OK) == 0 &&
+           access("/lib/systemd/system/duplexd@.service", F_OK) == 0;
+}
+
+Status start_unit(const std::string& unit) {
+    const pid_t child = fork();
+    if (child == 0) {
+        execlp("systemctl", "systemctl", "start", "--quiet", unit.c_str(), nullptr);
+        _exit(127);
+    }
+    if (child < 0) return error("fork: {}", strerrordesc_np(errno));
+    if (wait_status_of(child) == 0) return Ok{};
+    return error("{} did not start: \"journalctl -u '{}'\" says why", unit, unit);
 }
 
 }  // namespace
@@ -105,12 +133,32 @@ Status start_program(const std::string& program, std::vector<std::string> words,
                  answer.empty() ? end : answer, path);
 }
 
+std::string resource_unit(std::string_view resource) {
+    std::string name = "duplexd@";
+    for (const char c : resource) {
+        const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                           c == '_' || c == ':' || (c == '.' && name.back() != '@');
+        if (plain) {
+            name += c;
+        } else if (c == '/') {
+            name += '-';
+        } else {
+            name += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+        }
+    }
+    return name + ".service";
+}
+
 Status start_resource_process(const std::string& resource) {
-    return start_program(control::program_path("duplexd"), {resource}, resource);
+    const std::string program = control::program_path("duplexd");
+    if (systemd_has_units_for(program)) return start_unit(resource_unit(resource));
+    return start_program(program, {resource}, resource);
 }
 
 Status start_proc_process() {
-    return start_program(control::program_path("duplex"), {"procfs"}, "procfs");
+    const std::string program = control::program_path("duplex");
+    if (systemd_has_units_for(program)) return start_unit("duplex-procfs.service");
+    return start_program(program, {"procfs"}, "procfs");
 }
 
 }  // namespace duplex::drbdsetup

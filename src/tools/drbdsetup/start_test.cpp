@@ -88,5 +88,13 @@ TEST_F(StartProgram, NamesALogThatCannotBe) {
     EXPECT_THAT(started.error().text, HasSubstr("cannot open the log /proc/none/r0.log"));
 }
 
+// Expected texts: systemd-escape --template=duplexd@.service NAME.
+TEST(ResourceUnit, IsSpelledAsSystemdDoes) {
+    EXPECT_EQ(resource_unit("r0"), "duplexd@r0.service");
+    EXPECT_EQ(resource_unit("vm-100-disk_1"), "duplexd@vm\\x2d100\\x2ddisk_1.service");
+    EXPECT_EQ(resource_unit(".a.b"), "duplexd@\\x2ea.b.service");
+    EXPECT_EQ(resource_unit("a/b%+"), "duplexd@a-b\\x25\\x2b.service");
+}
+
 }  // namespace
 }  // namespace duplex::drbdsetup

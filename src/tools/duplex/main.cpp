@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <systemd/sd-daemon.h>
 
 #include "control/node.hpp"
 #include "control/run_dir.hpp"
@@ -47,7 +48,7 @@ void report(int ready_fd, std::string_view text) {
     close(ready_fd);
 }
 
-// Started by drbdsetup; --ready-fd=N as duplexd has it.
+// Started by drbdsetup, or as a unit of systemd; --ready-fd=N as duplexd has it.
 int proc_file(const std::vector<std::string>& arguments) {
     constexpr std::string_view ready = "--ready-fd=";
     int ready_fd = -1;
@@ -58,8 +59,10 @@ int proc_file(const std::vector<std::string>& arguments) {
         return usage();
     }
     const control::RunDir run_dir = control::RunDir::of_node();
-    const Status served =
-        serve_proc_file(run_dir, [&ready_fd] { report(std::exchange(ready_fd, -1), "ready"); });
+    const Status served = serve_proc_file(run_dir, [&ready_fd] {
+        report(std::exchange(ready_fd, -1), "ready");
+        sd_notify(0, "READY=1");
+    });
     if (served) return 0;
     fmt::print(stderr, "duplex procfs: {}\n", served.error().text);
     report(ready_fd, served.error().text);
