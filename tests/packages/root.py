@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 
+from lab.loop import Loop, await_unused
 from lab.process import REPOSITORY, LabError, Outcome, WaitExpired, kill_group, run_local
 
 PACKAGES = os.path.join(REPOSITORY, "build/packages")
@@ -71,13 +72,14 @@ class Root:
     def __init__(self, base=None, keep=None):
         self._layers = {None: [MINIMAL], MINIMAL: [MINIMAL], BOOTABLE: [BOOTABLE, MINIMAL]}[base]
         self._keep = keep
-        self._directory = tempfile.mkdtemp(prefix="duplex-root.", dir=PACKAGES)
+        self._directory = tempfile.mkdtemp(prefix="duplex-root.", dir="/var/tmp")
         self.path = self._directory + "/root"
         self._upper = keep or self._directory + "/upper"
-        for path in (self.path, self._upper, self._directory + "/work"):
+        work = (keep or self._directory) + ("-work" if keep else "/work")
+        for path in (self.path, self._upper, work):
             os.makedirs(path, exist_ok=True)
         run_local(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={':'.join(self._layers)},upperdir={self._upper},"
-                   f"workdir={self._directory}/work", self.path])
+                   f"workdir={work}", self.path])
 
     def __enter__(self):
         return self
@@ -88,6 +90,8 @@ class Root:
     def close(self):
         run_local(["umount", self.path], check=False)
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    # Commands and files
 
     def run(self, command, check=True, limit_s=120):
         return _enter(self.path, command, check, limit_s)
@@ -116,22 +120,33 @@ class Root:
                          "-not -path '/var/log/*' -not -path '/tmp/*' -not -name 'ld.so.cache'").output
         return set(found.split("\n")) - {""}
 
-    def boot(self, script, limit_s=120):
+    def boot(self, script, disk=None, limit_s=120):
         """Boots the root with systemd in a container and runs `script` there once multi-user.target is reached, as a service; then
-        powers off. Returns what the script printed, with its status, and what the container printed."""
+        powers off. `disk`, a file, is /dev/sdb1. Returns what the script printed, with its status, and what the container printed."""
+        held = Loop(disk) if disk else None
+        try:
+            return self._boot(script, [f"--bind=/dev/loop{held.number}:/dev/sdb1"] if held else [], limit_s)
+        finally:
+            if held:
+                held.release()
+                await_unused(disk)
+
+    def _boot(self, script, binds, limit_s):
         self.write("/root/scenario", script, 0o755)
         self.write("/etc/systemd/system/scenario.service",
                    "[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\n"
-                   "ExecStart=/bin/sh -c '/root/scenario >/root/output 2>&1; echo $? >/root/status; sync; systemctl --no-block poweroff'\n"
+                   "ExecStart=/bin/sh -c '/root/scenario >/root/output 2>&1; echo $? >/root/status; systemctl --no-block poweroff'\n"
                    "TimeoutStartSec=infinity\n[Install]\nWantedBy=graphical.target\n")
         self.run("systemctl -q enable scenario.service && systemctl -q set-default graphical.target && echo node >/etc/hostname")
-        argv = ["timeout", "-k", "5", str(limit_s), "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network",
-                "--bind=/dev/fuse", "--bind=/dev/loop-control", "--capability=all", f"--bind={PACKAGES}:/packages", "-b", "-D", self.path,
+        # Killed with its PID namespace: a container outlives a killed systemd-nspawn.
+        argv = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+                "--propagation", "slave", "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network",
+                "--bind=/dev/fuse", "--bind=/dev/loop-control", "--capability=all", f"--bind={PACKAGES}:/packages", *binds, "-b", "-D", self.path,
                 "--console=pipe"]
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    start_new_session=True)
         try:
-            console, _ = process.communicate(timeout=limit_s + 10)
+            console, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
             kill_group(process)
             console, _ = process.communicate()
