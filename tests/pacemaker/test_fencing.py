@@ -11,7 +11,7 @@ from pacemaker.test_cluster import compare, settled
 CLUSTER = {"disk": "fencing resource-and-stonith;"}
 
 with open(os.path.join(BINARIES, "duplexd"), "rb") as program:
-    CALLS_FENCE_PEER = b"fence-peer" in program.read()
+    CALLS_FENCE_PEER = b"fence-peer helper" in program.read()
 pytestmark = pytest.mark.skipif(not CALLS_FENCE_PEER, reason="duplexd does not call fence-peer yet")
 
 
