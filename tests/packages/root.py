@@ -75,11 +75,11 @@ class Root:
         self._directory = tempfile.mkdtemp(prefix="duplex-root.", dir="/var/tmp")
         self.path = self._directory + "/root"
         self._upper = keep or self._directory + "/upper"
-        work = (keep or self._directory) + ("-work" if keep else "/work")
-        for path in (self.path, self._upper, work):
+        scratch = f"{keep}-scratch" if keep else f"{self._directory}/scratch"
+        for path in (self.path, self._upper, scratch):
             os.makedirs(path, exist_ok=True)
         run_local(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={':'.join(self._layers)},upperdir={self._upper},"
-                   f"workdir={work}", self.path])
+                   f"workdir={scratch}", self.path])
 
     def __enter__(self):
         return self
