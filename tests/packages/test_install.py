@@ -84,7 +84,7 @@ def test_pacemaker_package(root, packages):
 COMPLETE = r"""
 . /usr/share/bash-completion/completions/%s
 COMP_WORDS=(%s) COMP_CWORD=%d
-_%s && echo "${COMPREPLY[@]}"
+_%s; echo "${COMPREPLY[@]}"
 """
 
 
