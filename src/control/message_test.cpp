@@ -64,7 +64,7 @@ TEST(Message, StatusThereAndBack) {
     volume.write_ordering = engine::WriteOrdering::drain;
     volume.sync.emplace();
     volume.sync->wanted_kib = 250;
-    volume.sync->stalled = true;
+    volume.sync->mark_left_bits = 77;
     volume.disk->options.resync_after = -1;
     volume.disk->options.fencing = config::Fencing::resource_only;
     volume.disk->current_uuid = 0xFFFFFFFFFFFFFFFE;

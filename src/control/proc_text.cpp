@@ -47,24 +47,6 @@ char write_ordering_letter(engine::WriteOrdering ordering) {
     return write_ordering_word(ordering).front();
 }
 
-// The engine reports a rate and how long the resync has been running; the kernel's own figure is taken over
-// the last 18 seconds or so.
-ProgressNumbers numbers_of(const engine::SyncProgress& sync, ConnState state) {
-    constexpr uint64_t window_s = 18;
-    const uint64_t running_ms = sync.now_ms - sync.started_ms - sync.paused_ms;
-    ProgressNumbers numbers;
-    numbers.verify = sync.verify;
-    numbers.total_bits = sync.total_bits;
-    numbers.left_bits = sync.left_bits;
-    numbers.recent_s = std::clamp<uint64_t>(running_ms / 1000, 1, window_s);
-    numbers.recent_bits = sync.speed_kib / kib_per_bit * numbers.recent_s;
-    numbers.average_kib = sync.average_speed_kib;
-    numbers.shows_wanted = state == ConnState::sync_target || state == ConnState::verify_s;
-    numbers.wanted_kib = sync.wanted_kib;
-    numbers.stalled = sync.stalled;
-    return numbers;
-}
-
 std::string device_line(const engine::ResourceStatus& resource, const engine::VolumeStatus& volume) {
     const wire::State& state = volume.state;
     return fmt::format("{:2}: cs:{} ro:{}/{} ds:{}/{} {} {}{}{}{}-{}\n", volume.minor, name_of(state.conn),
@@ -86,6 +68,38 @@ std::string counter_line(const engine::VolumeStatus& volume) {
 
 }  // namespace
 
+ProgressNumbers progress_numbers(const engine::SyncProgress& sync, ConnState state) {
+    constexpr uint64_t stalled_after_s = 180;
+    const auto seconds = [](uint64_t from_ms, uint64_t to_ms) {
+        return to_ms > from_ms ? (to_ms - from_ms) / 1000 : 0;
+    };
+    const auto done_since = [&sync](uint64_t left_then) {
+        return left_then > sync.left_bits ? left_then - sync.left_bits : 0;
+    };
+    const uint64_t mark_age_s = seconds(sync.mark_ms, sync.now_ms);
+    const uint64_t running_s = std::max<uint64_t>(seconds(sync.started_ms + sync.paused_ms, sync.now_ms), 1);
+    ProgressNumbers numbers;
+    numbers.verify = sync.verify;
+    numbers.total_bits = sync.total_bits;
+    numbers.left_bits = sync.left_bits;
+    numbers.recent_s = std::max<uint64_t>(mark_age_s, 1);
+    numbers.recent_bits = done_since(sync.mark_left_bits);
+    numbers.average_kib = done_since(sync.total_bits) / running_s * kib_per_bit;
+    numbers.shows_wanted = state == ConnState::sync_target || state == ConnState::verify_s;
+    numbers.wanted_kib = sync.wanted_kib;
+    numbers.stalled = mark_age_s > stalled_after_s;
+    return numbers;
+}
+
+uint64_t speed_kib(const ProgressNumbers& numbers) {
+    return numbers.recent_bits / std::max<uint64_t>(numbers.recent_s, 1) * kib_per_bit;
+}
+
+uint64_t rest_seconds(const ProgressNumbers& numbers) {
+    const uint64_t left = std::min(numbers.left_bits, numbers.total_bits);
+    return std::max<uint64_t>(numbers.recent_s, 1) * (left / (numbers.recent_bits / 100 + 1)) / 100;
+}
+
 unsigned progress_per_mille(uint64_t total_bits, uint64_t left_bits) {
     if (left_bits > total_bits) return total_bits == 0 ? 1000 : 0;
     const unsigned shift = total_bits > 0xffffffffu ? 16 : 10;
@@ -102,11 +116,9 @@ std::string progress_lines(const ProgressNumbers& numbers) {
     std::string text = fmt::format("\t{}{}{:3}.{}% ({}/{}){}\n", bar(per_mille),
                                    numbers.verify ? "verified:" : "sync'ed:", per_mille / 10, per_mille % 10,
                                    amount(left), amount(numbers.total_bits), in_mib ? 'M' : 'K');
-    const uint64_t recent_s = std::max<uint64_t>(numbers.recent_s, 1);
-    const uint64_t rest_s = recent_s * (left / (numbers.recent_bits / 100 + 1)) / 100;
-    text +=
-        fmt::format("\tfinish: {}:{:02}:{:02} speed: {} ({})", rest_s / 3600, rest_s % 3600 / 60, rest_s % 60,
-                    grouped(numbers.recent_bits / recent_s * kib_per_bit), grouped(numbers.average_kib));
+    const uint64_t rest_s = rest_seconds(numbers);
+    text += fmt::format("\tfinish: {}:{:02}:{:02} speed: {} ({})", rest_s / 3600, rest_s % 3600 / 60,
+                        rest_s % 60, grouped(speed_kib(numbers)), grouped(numbers.average_kib));
     if (numbers.shows_wanted) text += fmt::format(" want: {}", grouped(numbers.wanted_kib));
     return text + (numbers.stalled ? " K/sec (stalled)\n" : " K/sec\n");
 }
@@ -115,7 +127,7 @@ std::string proc_device_text(const engine::ResourceStatus& resource, const engin
     if (is_unconfigured(volume)) return fmt::format("{:2}: cs:Unconfigured\n", volume.minor);
     std::string text = device_line(resource, volume) + counter_line(volume);
     if (volume.sync && shows_progress(volume.state.conn)) {
-        text += progress_lines(numbers_of(*volume.sync, volume.state.conn));
+        text += progress_lines(progress_numbers(*volume.sync, volume.state.conn));
     }
     return text;
 }

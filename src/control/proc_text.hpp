@@ -21,6 +21,11 @@ struct ProgressNumbers {
     bool stalled = false;
 };
 
+ProgressNumbers progress_numbers(const engine::SyncProgress& sync, wire::ConnState state);
+// At the present speed.
+uint64_t speed_kib(const ProgressNumbers& numbers);
+uint64_t rest_seconds(const ProgressNumbers& numbers);
+
 // 0..1000, as the kernel computes it.
 unsigned progress_per_mille(uint64_t total_bits, uint64_t left_bits);
 

@@ -112,10 +112,9 @@ void visit_progress(Progress& sync, Visitor&& visit) {
     visit("started_ms", sync.started_ms);
     visit("paused_ms", sync.paused_ms);
     visit("now_ms", sync.now_ms);
-    visit("speed_kib", sync.speed_kib);
-    visit("average_speed_kib", sync.average_speed_kib);
+    visit("mark_ms", sync.mark_ms);
+    visit("mark_left_bits", sync.mark_left_bits);
     visit("wanted_kib", sync.wanted_kib);
-    visit("stalled", sync.stalled);
     visit("position_bit", sync.position_bit);
 }
 

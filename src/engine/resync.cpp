@@ -79,9 +79,7 @@ void Resync::begin(bool target) {
     position_ = failed_bits_ = paused_ms_ = 0;
     total_bits_ = device_.bitmap.set_bits();
     started_ms_ = pause_began_ms_ = bitmap_written_ms_ = core_.ports.clock.now_ms();
-    mark_at_ = 0;
-    std::fill_n(mark_ms_, marks, started_ms_);
-    std::fill_n(mark_left_, marks, total_bits_);
+    marks_.begin(started_ms_, total_bits_);
     control_.reset();
     device_.log(LogLevel::info, "Began resync as {} (will sync {} KB [{} bits set]).",
                 name_of(device_.state().conn), total_bits_ * 4, total_bits_);
@@ -119,8 +117,8 @@ void Resync::reset() {
 
 void Resync::tick() {
     if (!running_) return;
-    mark();
     const uint64_t now = core_.ports.clock.now_ms();
+    if (!is_paused(device_.state().conn)) marks_.advance(now, device_.bitmap.set_bits());
     if (device_.disk && device_.bitmap.dirty_pages() > 0 &&
         now - bitmap_written_ms_ >= bitmap_write_interval_ms) {
         bitmap_written_ms_ = now;
@@ -307,14 +305,6 @@ State Resync::finished_state() const {
 // ---- progress (states 12.5, cli 26.4)
 // -------------------------------------------------------------------------------
 
-void Resync::mark() {
-    const uint64_t now = core_.ports.clock.now_ms();
-    if (now - mark_ms_[mark_at_] < mark_interval_ms || is_paused(device_.state().conn)) return;
-    mark_at_ = (mark_at_ + 1) % marks;
-    mark_ms_[mark_at_] = now;
-    mark_left_[mark_at_] = device_.bitmap.set_bits();
-}
-
 std::optional<SyncProgress> Resync::progress() const {
     if (!running_ || !is_resync(device_.state().conn)) return std::nullopt;
     SyncProgress p;
@@ -324,14 +314,9 @@ std::optional<SyncProgress> Resync::progress() const {
     p.started_ms = started_ms_;
     p.now_ms = core_.ports.clock.now_ms();
     p.paused_ms = paused_ms_ + (is_paused(device_.state().conn) ? p.now_ms - pause_began_ms_ : 0);
-    const size_t oldest = (mark_at_ + 1) % marks;
-    const uint64_t mark_seconds = std::max<uint64_t>((p.now_ms - mark_ms_[oldest]) / 1000, 1);
-    const uint64_t since_mark = mark_left_[oldest] > p.left_bits ? mark_left_[oldest] - p.left_bits : 0;
-    p.speed_kib = since_mark * 4 / mark_seconds;
-    const uint64_t seconds = std::max<uint64_t>((p.now_ms - started_ms_ - p.paused_ms) / 1000, 1);
-    p.average_speed_kib = (total_bits_ > p.left_bits ? total_bits_ - p.left_bits : 0) * 4 / seconds;
+    p.mark_ms = marks_.reference().time_ms;
+    p.mark_left_bits = marks_.reference().left_bits;
     if (target_) p.wanted_kib = control_.wanted_kib();
-    p.stalled = p.now_ms - mark_ms_[oldest] > 180000;
     p.position_bit = position_;
     return p;
 }

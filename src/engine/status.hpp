@@ -38,10 +38,10 @@ struct SyncProgress {
     uint64_t started_ms = 0;  // of the port's clock
     uint64_t paused_ms = 0;
     uint64_t now_ms = 0;
-    uint64_t speed_kib = 0;          // recent, per second
-    uint64_t average_speed_kib = 0;  // since the start, without pauses
+    // Some seconds ago (engine/sync_marks.hpp): what has been done since then is the present speed.
+    uint64_t mark_ms = 0;
+    uint64_t mark_left_bits = 0;
     uint64_t wanted_kib = 0;  // per second: what the controller asks for (target, verify source); 0 elsewhere
-    bool stalled = false;
     uint64_t position_bit = 0;
 };
 
