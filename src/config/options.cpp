@@ -125,6 +125,13 @@ auto text(std::string_view name, std::size_t max_length) {
     return field<member>(option);
 }
 
+template <auto member>
+auto address(std::string_view name) {
+    auto made = text<member>(name, 128);
+    made.option.type = OptionType::address;
+    return made;
+}
+
 template <typename Enum>
 constexpr EnumWord value_word(std::string_view name, Enum value) {
     return {name, static_cast<uint8_t>(value)};
@@ -219,7 +226,7 @@ const std::array net_fields{
 };
 
 const std::array disk_fields{
-    number<&DiskOptions::size_sectors>("size", sectors, 0, 2199023255552, in_files, "bytes"),
+    number<&DiskOptions::size_sectors>("size", sectors, 0, max_sector, in_files, "bytes"),
     number<&DiskOptions::max_bio_bvecs>("max-bio-bvecs", one, 0, 128, in_setup_only),
     word<&DiskOptions::on_io_error>("on-io-error", on_io_error_words),
     word<&DiskOptions::fencing>("fencing", fencing_words),
@@ -257,6 +264,8 @@ const std::array command_fields{
     flag<&CommandOptions::force>("force"),
     flag<&CommandOptions::tentative>("tentative"),
     flag<&CommandOptions::discard_my_data>("discard-my-data"),
+    address<&CommandOptions::alternate_address>("alternate-address"),
+    address<&CommandOptions::alternate_peer_address>("alternate-peer-address"),
     flag<&CommandOptions::clear_bitmap>("clear-bitmap"),
     flag<&CommandOptions::assume_peer_has_space>("assume-peer-has-space"),
     flag<&CommandOptions::assume_clean>("assume-clean"),
@@ -463,6 +472,7 @@ Result<Value> parse_value(const Option& option, std::string_view text) {
             if (text == "no") return Value{int64_t{0}};
             return error("Option --{}: invalid argument '{}'", option.name, text);
         case OptionType::text:
+        case OptionType::address:
             if (text.size() > option.max_length) {
                 return error("Option --{}: argument longer than {} characters", option.name,
                              option.max_length);
@@ -484,13 +494,14 @@ std::string format_value(const Option& option, const Value& value) {
         case OptionType::flag:
             return std::get<int64_t>(value) != 0 ? "yes" : "no";
         case OptionType::text:
+        case OptionType::address:
             return quoted(std::get<std::string>(value));
     }
     ensure(false);
 }
 
 Value default_value(const Option& option) {
-    if (option.type == OptionType::text) return std::string();
+    if (option.type == OptionType::text || option.type == OptionType::address) return std::string();
     return option.default_number;
 }
 

@@ -132,8 +132,8 @@ struct StartupOptions {
     bool operator==(const StartupOptions&) const = default;
 };
 
-// Beyond every device; verify without --stop runs to the end of the device.
-inline constexpr uint64_t max_sector = uint64_t{1} << 52;
+// The end of the largest device there can be; verify without --stop runs to the end of its device.
+inline constexpr uint64_t max_sector = uint64_t{1} << 41;
 
 // What only command lines know: cli 5.8. Each command uses its own few.
 struct CommandOptions {
@@ -141,6 +141,8 @@ struct CommandOptions {
     bool force = false;                  // primary, disconnect, detach
     bool tentative = false;              // connect
     bool discard_my_data = false;        // connect
+    std::string alternate_address;       // connect: accepted without effect, as the kernel does
+    std::string alternate_peer_address;  // connect
     bool clear_bitmap = false;           // new-current-uuid
     bool assume_peer_has_space = false;  // resize
     bool assume_clean = false;           // resize
@@ -153,7 +155,7 @@ struct CommandOptions {
 
 // --- descriptors ------------------------------------------------------------------------------------------
 
-enum class OptionType : uint8_t { number, enumeration, flag, text };
+enum class OptionType : uint8_t { number, enumeration, flag, text, address };
 enum class OptionGroup : uint8_t { resource, net, disk, startup, command, handlers, proxy };
 enum class NumberUnit : uint8_t { one, kib, sectors };  // what a bare number counts: cli 5.1
 
@@ -181,7 +183,7 @@ struct Option {
     int64_t default_number = 0;
     // enumeration:
     std::span<const EnumWord> words;
-    // text:
+    // text, address:
     std::size_t max_length = 0;
 };
 

@@ -16,7 +16,7 @@ using Options = std::vector<const Option*>;
 constexpr std::array<std::string_view, 3> attach_arguments{"lower_dev", "meta_data_dev", "meta_data_index"};
 constexpr std::array<std::string_view, 2> new_minor_arguments{"minor", "volume"};
 constexpr std::array<std::string_view, 1> show_options{"show-defaults"};
-constexpr std::array<std::string_view, 3> status_options{"verbose", "statistics", "color"};
+constexpr std::array<std::string_view, 4> status_options{"verbose", "statistics", "color", "json"};
 constexpr std::array<std::string_view, 3> events2_options{"timestamps", "statistics", "now"};
 
 Options named(OptionGroup group, std::initializer_list<std::string_view> names) {
@@ -69,7 +69,8 @@ std::vector<CommandInfo> make_commands() {
     change("disk-options", Object::minor, set_defaults + whole(OptionGroup::disk, {"size", "max-bio-bvecs"}));
     change("detach", Object::minor, force);
     change("connect", Object::resource_endpoints,
-           command_options({"tentative", "discard-my-data"}) + whole(OptionGroup::net));
+           command_options({"tentative", "discard-my-data", "alternate-address", "alternate-peer-address"}) +
+               whole(OptionGroup::net));
     change("net-options", Object::endpoints, set_defaults + whole(OptionGroup::net));
     change("disconnect", Object::endpoints, force);
     change("resize", Object::minor,

@@ -66,7 +66,7 @@ Events2Printer::Object Events2Printer::device_object(const engine::ResourceStatu
     add("upper-pending", counters.app_pending);
     add("lower-pending", counters.local_pending);
     object.fields.push_back({"al-suspended", volume.al_suspended ? "yes" : "no", Shown::quiet_when_same});
-    if (volume.size_sectors > 0) object.fields.push_back({"blocked", "no", Shown::quiet_when_same});
+    object.fields.push_back({"blocked", std::string(blocked_word(volume)), Shown::quiet_when_same});
     return object;
 }
 

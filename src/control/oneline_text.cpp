@@ -15,6 +15,11 @@ namespace {
 constexpr std::string_view unconfigured = "Unconfigured\n";
 constexpr std::string_view sh_status_end = "\n_sh_status_process\n\n\n";
 
+// What there is to say of a minor without a state.
+constexpr std::string_view sh_status_nothing =
+    "_cstate=Unconfigured\n_role=\n_peer=\n_disk=\n_pdsk=\n_flags_susp=\n_flags_aftr_isp=\n"
+    "_flags_peer_isp=\n_flags_user_isp=\n_resynced_percent=\n\n_sh_status_process\n\n\n";
+
 std::string sh_status_head(unsigned minor, std::string_view resource, int volume, std::string_view known) {
     return fmt::format("_minor={}\n_res_name={}\n_volume={}\n_known={}\n\n", minor, resource, volume, known);
 }
@@ -54,9 +59,7 @@ std::string sh_status_text(const engine::ResourceStatus& resource, const engine:
     const int number = static_cast<int>(volume.volume);
     if (is_unconfigured(volume)) {
         return sh_status_head(volume.minor, resource.name, number, "Unconfigured") +
-               "_cstate=Unconfigured\n_role=\n_peer=\n_disk=\n_pdsk=\n_flags_susp=\n_flags_aftr_isp=\n"
-               "_flags_peer_isp=\n_flags_user_isp=\n_resynced_percent=\n" +
-               std::string(sh_status_end);
+               std::string(sh_status_nothing);
     }
     const wire::State& state = volume.state;
     return sh_status_head(volume.minor, resource.name, number, "Configured") +
@@ -70,13 +73,13 @@ std::string sh_status_text(const engine::ResourceStatus& resource, const engine:
 
 std::string sh_status_unknown_minor_text(unsigned minor) {
     return sh_status_head(minor, {}, -1, "NA # not available or not yet created") +
-           std::string(sh_status_end.substr(1));
+           std::string(sh_status_nothing);
 }
 
 std::string sh_status_no_volume_text(const engine::ResourceStatus& resource) {
     constexpr unsigned no_minor = 0xffffffff;
     return sh_status_head(no_minor, resource.name, -1, "NA # not available or not yet created") +
-           std::string(sh_status_end.substr(1));
+           std::string(sh_status_nothing);
 }
 
 std::string generation_text(const engine::DiskStatus& disk) {

@@ -101,6 +101,9 @@ void visit_counters(Counters& counters, Visitor&& visit) {
     visit("peer_pending", counters.peer_pending);
     visit("unacked", counters.unacked);
     visit("app_pending", counters.app_pending);
+    visit("app_reads", counters.app_reads);
+    visit("app_writes", counters.app_writes);
+    visit("app_ms", counters.app_ms);
 }
 
 template <typename Progress, typename Visitor>

@@ -160,8 +160,8 @@ class StatusWriter {
         const DiskState disk = volume.state.disk;
         lines_.word("disk", name_of(disk), paint_of(disk));
         if (style_.statistics) write_volume_counters(volume);
-        // 8.4 has no back pressure to report, and no volume without a size is asked for it.
-        if (style_.verbose && volume.size_sectors > 0) lines_.word("blocked", "no");
+        const std::string_view blocked = blocked_word(volume);
+        if (style_.verbose || blocked != "no") lines_.word("blocked", blocked, bad_unless_no(blocked));
     }
 
     void write_volume_counters(const engine::VolumeStatus& volume) {

@@ -44,7 +44,7 @@ TEST(StatusText, WaitingForThePeerAndSuspended) {
     state.susp_fen = true;
     EXPECT_EQ(status_text(resource, {}),
               "r0 role:Primary suspended:user,fencing\n"
-              "  disk:UpToDate\n"
+              "  disk:UpToDate blocked:upper\n"
               "  peer connection:Connecting\n"
               "\n");
 }
@@ -56,13 +56,13 @@ TEST(StatusText, NoConnectionNoVolumes) {
     EXPECT_EQ(status_text(resource, {}), "r0 role:Secondary\n\n");
 }
 
-TEST(StatusText, DisklessHasNoSizeAndIsNotAskedWhetherItIsBlocked) {
+TEST(StatusText, Diskless) {
     engine::ResourceStatus resource = test_resource();
     resource.connection = {};
     resource.volumes = {engine::VolumeStatus{}};
     EXPECT_EQ(status_text(resource, {.verbose = true}),
               "r0 role:Secondary suspended:no\n"
-              "  volume:0 minor:0 disk:Diskless\n"
+              "  volume:0 minor:0 disk:Diskless blocked:no\n"
               "\n");
 }
 

@@ -62,6 +62,10 @@ bool is_suspended(const wire::State& state) {
     return state.susp || state.susp_nod || state.susp_fen;
 }
 
+std::string_view blocked_word(const engine::VolumeStatus& volume) {
+    return is_suspended(volume.state) ? "upper" : "no";
+}
+
 std::string suspension_words(const engine::ResourceStatus& status) {
     bool user = false;
     bool no_data = false;

@@ -26,6 +26,8 @@ wire::Role role_of(const engine::ResourceStatus& status);
 wire::Role peer_role_of(const engine::ResourceStatus& status);
 
 bool is_suspended(const wire::State& state);
+// Whether the volume takes the application's requests: "no" (nothing is in the way) or "upper".
+std::string_view blocked_word(const engine::VolumeStatus& volume);
 // "no" or a comma list of user, no-data, fencing
 std::string suspension_words(const engine::ResourceStatus& status);
 // "no" or a comma list of user, peer, dependency

@@ -102,7 +102,7 @@ void Process::new_minor(const control::Request& request, const Done& done) {
     if (const auto found = minors_.find(minor); found != minors_.end()) {
         return done(found->second.volume == volume
                         ? done_reply()
-                        : Reply{code::minor_or_volume_exists, "minor exists as different volume"});
+                        : Reply{code::invalid_request, "minor exists as different volume"});
     }
     if (resource_->volume(volume) != nullptr) {
         return done(Reply{code::minor_or_volume_exists, "volume exists as different minor"});
@@ -114,7 +114,7 @@ void Process::make_minor(unsigned minor, unsigned volume, const Done& done) {
     Result<control::MinorClaim> claim = control::MinorClaim::take(run_dir_, minor, name_);
     if (!claim) {
         const bool is_other = control::resource_of_minor(run_dir_, minor).has_value();
-        return done(is_other ? Reply{code::minor_or_volume_exists,
+        return done(is_other ? Reply{code::invalid_request,
                                      "minor exists in different resource\n" + claim.error().text}
                              : Reply{code::invalid_request, claim.error().text});
     }
@@ -231,10 +231,10 @@ void Process::down(const Done& done) {
 
 void Process::delete_resource(const Done& done) {
     const engine::ResourceStatus now = resource_->status();
-    if (!now.volumes.empty()) return done(Reply{code::resource_in_use, {}});
     if (now.connection.state != ConnState::stand_alone) {
         return done(Reply{engine::error_code::net_configured, {}});
     }
+    if (!now.volumes.empty()) return done(Reply{code::resource_in_use, {}});
     going_down_ = true;
     done(done_reply());
     end();

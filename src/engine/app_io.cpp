@@ -83,6 +83,7 @@ void AppIo::submit(Request& base) {
     auto& request = static_cast<AppRequest&>(base);
     ensure(request.taken && !request.submitted);
     request.submitted = true;
+    request.submitted_ms = core_.ports.clock.now_ms();
     request.error = refuse(request);
     if (request.error) {
         request.completed = true;
@@ -563,6 +564,8 @@ void AppIo::deliver(AppRequest& request) {
     if (request.in_flight) {
         request.in_flight = false;
         --in_flight_;
+        ++(request.is_write() ? device_.counters.app_writes : device_.counters.app_reads);
+        device_.counters.app_ms += core_.ports.clock.now_ms() - request.submitted_ms;
     }
     core_.notify();
     request.user->completed(request);

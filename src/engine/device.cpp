@@ -172,7 +172,7 @@ Task<Reply> Device::new_current_uuid_command(bool clear_bitmap) {
 
 Task<Reply> Device::change_disk_options(config::DiskOptions options) {
     if (!disk) co_return Reply{error_code::no_disk, {}};
-    options.al_extents = disk->options.al_extents;  // takes effect at the next attach
+    // Of these the log takes al_extents at the next attach.
     options.size_sectors = user_size_sectors_;
     const bool updates_changed = options.al_updates != disk->options.al_updates;
     if (updates_changed) {

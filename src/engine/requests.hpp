@@ -51,6 +51,7 @@ struct AppRequest final : Request, ListNode<InTransferLog>, ListNode<InQueue>, A
     Packet packet;
     Range interval;
     uint32_t epoch = 0;
+    uint64_t submitted_ms = 0;
     uint64_t sent_ms = 0;
     uint32_t dp_flags = 0;  // as sent
 

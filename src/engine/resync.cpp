@@ -79,7 +79,9 @@ void Resync::begin(bool target) {
     position_ = failed_bits_ = paused_ms_ = 0;
     total_bits_ = device_.bitmap.set_bits();
     started_ms_ = pause_began_ms_ = bitmap_written_ms_ = core_.ports.clock.now_ms();
-    marks_.begin(started_ms_, total_bits_);
+    mark_at_ = 0;
+    std::fill_n(mark_ms_, marks, started_ms_);
+    std::fill_n(mark_left_, marks, total_bits_);
     control_.reset();
     device_.log(LogLevel::info, "Began resync as {} (will sync {} KB [{} bits set]).",
                 name_of(device_.state().conn), total_bits_ * 4, total_bits_);
@@ -117,8 +119,8 @@ void Resync::reset() {
 
 void Resync::tick() {
     if (!running_) return;
+    mark();
     const uint64_t now = core_.ports.clock.now_ms();
-    if (!is_paused(device_.state().conn)) marks_.advance(now, device_.bitmap.set_bits());
     if (device_.disk && device_.bitmap.dirty_pages() > 0 &&
         now - bitmap_written_ms_ >= bitmap_write_interval_ms) {
         bitmap_written_ms_ = now;
@@ -305,6 +307,18 @@ State Resync::finished_state() const {
 // ---- progress (states 12.5, cli 26.4)
 // -------------------------------------------------------------------------------
 
+void Resync::mark() {
+    const uint64_t now = core_.ports.clock.now_ms();
+    const uint64_t left = device_.bitmap.set_bits();
+    if (now - mark_ms_[mark_at_] < mark_interval_ms || left == mark_left_[mark_at_] ||
+        is_paused(device_.state().conn)) {
+        return;
+    }
+    mark_at_ = (mark_at_ + 1) % marks;
+    mark_ms_[mark_at_] = now;
+    mark_left_[mark_at_] = left;
+}
+
 std::optional<SyncProgress> Resync::progress() const {
     if (!running_ || !is_resync(device_.state().conn)) return std::nullopt;
     SyncProgress p;
@@ -314,8 +328,9 @@ std::optional<SyncProgress> Resync::progress() const {
     p.started_ms = started_ms_;
     p.now_ms = core_.ports.clock.now_ms();
     p.paused_ms = paused_ms_ + (is_paused(device_.state().conn) ? p.now_ms - pause_began_ms_ : 0);
-    p.mark_ms = marks_.reference().time_ms;
-    p.mark_left_bits = marks_.reference().left_bits;
+    const size_t reference = (mark_at_ + 2) % marks;
+    p.mark_ms = mark_ms_[reference];
+    p.mark_left_bits = mark_left_[reference];
     if (target_) p.wanted_kib = control_.wanted_kib();
     p.position_bit = position_;
     return p;

@@ -9,7 +9,6 @@
 #include "engine/requests.hpp"
 #include "engine/resync_control.hpp"
 #include "engine/status.hpp"
-#include "engine/sync_marks.hpp"
 #include "engine/task.hpp"
 
 namespace duplex::engine {
@@ -70,9 +69,13 @@ class Resync {
     bool make_request(int64_t& made, int64_t allowed);
     uint32_t request_bytes(BitNr first, int64_t allowed, int64_t& blocks) const;
     void done_with(PeerRequest& request);
+    void mark();
     Task<> write_bitmap();
     Task<> finish();
     wire::State finished_state() const;
+
+    static constexpr size_t marks = 8;
+    static constexpr uint64_t mark_interval_ms = 3000;
 
     Core& core_;
     Device& device_;
@@ -90,7 +93,9 @@ class Resync {
     uint64_t paused_ms_ = 0;
     uint64_t pause_began_ms_ = 0;
     uint64_t bitmap_written_ms_ = 0;
-    SyncMarks marks_;
+    uint64_t mark_ms_[marks] = {};
+    uint64_t mark_left_[marks] = {};
+    size_t mark_at_ = 0;
 };
 
 }  // namespace duplex::engine

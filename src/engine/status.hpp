@@ -27,6 +27,10 @@ struct VolumeCounters {
     uint32_t peer_pending = 0;   // pe: requests sent to the peer, not answered
     uint32_t unacked = 0;        // ua: the peer's requests, not answered
     uint32_t app_pending = 0;    // ap
+    // The application's requests that were carried out, and the time they took altogether.
+    uint64_t app_reads = 0;
+    uint64_t app_writes = 0;  // discards and the like, too
+    uint64_t app_ms = 0;
 };
 
 // A resync or verify that runs or is paused (cli 26.4).
@@ -38,7 +42,7 @@ struct SyncProgress {
     uint64_t started_ms = 0;  // of the port's clock
     uint64_t paused_ms = 0;
     uint64_t now_ms = 0;
-    // Some seconds ago (engine/sync_marks.hpp): what has been done since then is the present speed.
+    // About 18 s ago, or at the start: what has been done since then is the present speed.
     uint64_t mark_ms = 0;
     uint64_t mark_left_bits = 0;
     uint64_t wanted_kib = 0;  // per second: what the controller asks for (target, verify source); 0 elsewhere

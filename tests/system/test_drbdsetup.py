@@ -64,7 +64,7 @@ def test_nothing_there(blank):
         gives(node, command, 0, "")
     gives(node, "events2 --now", 0, "exists -\n")
     assert node.drbdsetup("sh-status 0").output.startswith(
-        "_minor=0\n_res_name=\n_volume=-1\n_known=NA # not available or not yet created\n\n_sh_status_process\n")
+        "_minor=0\n_res_name=\n_volume=-1\n_known=NA # not available or not yet created\n\n_cstate=Unconfigured\n_role=\n")
 
 
 def test_life_of_a_resource(blank):
@@ -76,7 +76,7 @@ def test_life_of_a_resource(blank):
     node.drbdsetup("new-minor r0 0 0")
     node.run("test -b /dev/drbd0")
     node.drbdsetup("new-minor r0 0 0")
-    gives(node, "new-minor r0 0 1", 10, "??: Failure: (161) Minor or volume exists already (delete it first)\n"
+    gives(node, "new-minor r0 0 1", 10, "??: Failure: (162) Invalid configuration request\n"
             "additional info from kernel:\nminor exists as different volume\n")
     gives(node, "role 0", 0, "Unconfigured\n")
     gives(node, "get-gi 0", 1, "Device is unconfigured\n")
@@ -241,6 +241,37 @@ def test_events(blank):
         assert process.wait(timeout=10) == 0
 
 
+PAUSES = """
+import json, socket, sys
+process = socket.socket(socket.AF_UNIX)
+process.connect("/run/duplex/r0.sock")
+lines = process.makefile("r")
+for number in range(2 * int(sys.argv[1])):
+    command = "resume-sync" if number % 2 else "pause-sync"
+    process.sendall(json.dumps({"command": command, "minor": 0}).encode() + b"\\n")
+    assert json.loads(lines.readline())["reply"]["code"] < 102
+"""
+
+
+def test_no_event_is_lost_on_a_slow_reader(connected):
+    """Every change of a flag is an event of its own, however many come and however late they are read."""
+    node = connected.left
+    follower = node.start("exec drbdsetup events2 r0")
+    lines = lines_of(follower)
+    try:
+        until(lines, "^exists -$")
+        changes = 2000
+        node.run(f"/usr/bin/python3 -c '{PAUSES}' {changes}", limit_s=300)
+        node.drbdsetup(f"disconnect {both_ends(node, connected.other(node))}")
+        seen = until(lines, "connection:StandAlone")
+    finally:
+        follower.stdout.close()
+    assert not [line for line in seen if "skipped" in line]
+    words = [word for line in seen for word in line.split() if word.startswith("resync-suspended:")]
+    assert words[:2 * changes] == ["resync-suspended:user", "resync-suspended:no"] * changes
+    assert follower.wait(timeout=10) == 0
+
+
 def test_dead_process(connected):
     """What remains of a killed process is told apart from a resource that was never there, and does not stand in the way."""
     node = connected.left
@@ -281,24 +312,71 @@ def test_hanging_process_is_named(connected):
     assert node.drbdsetup("cstate 0").status == 0
 
 
-@pytest.mark.skipif(not os.path.exists(REAL_DRBDADM), reason="drbd-utils is not installed")
-def test_drbds_own_drbdadm(pair):
+@pytest.fixture
+def driven(pair):
     """DRBD's drbdadm calls our drbdsetup and drbdmeta; it takes drbdsetup-84 from its own directory."""
+    if not os.path.exists(REAL_DRBDADM):
+        pytest.skip("drbd-utils is not installed")
     pair.fresh(conf.fast(pair.left, pair.right))
-    pair.create_md()
     for machine in pair.machines:
         machine.run("mount --bind $(command -v drbdsetup) /usr/lib/drbd/drbdsetup-84")
-        machine.run(f"{REAL_DRBDADM} up r0")
-    pair.connected()
-    pair.left.run(f"{REAL_DRBDADM} -- --overwrite-data-of-peer primary r0")
-    pair.synced()
-    assert pair.left.run(f"{REAL_DRBDADM} role r0").output == "Primary/Secondary\n"
-    assert pair.right.run(f"{REAL_DRBDADM} dstate r0").output == "UpToDate/UpToDate\n"
-    assert pair.right.run(f"{REAL_DRBDADM} -d adjust r0").output == ""
-    pair.left.run(f"{REAL_DRBDADM} wait-connect r0")
-    pair.left.run(f"{REAL_DRBDADM} secondary r0")
+    yield pair
     for machine in pair.machines:
-        machine.run(f"{REAL_DRBDADM} down r0")
-        machine.run(f"{REAL_DRBDADM} down r0")
-        assert running(machine) == []
         machine.run("umount /usr/lib/drbd/drbdsetup-84")
+
+
+def real(machine, arguments, check=True):
+    return machine.run(f"{REAL_DRBDADM} {arguments}", check)
+
+
+def test_drbds_own_drbdadm(driven):
+    pair = driven
+    for machine in pair.machines:
+        real(machine, "create-md r0")
+        real(machine, "up r0")
+    pair.connected()
+    real(pair.left, "-- --overwrite-data-of-peer primary r0")
+    pair.synced()
+    assert real(pair.left, "role r0").output == "Primary/Secondary\n"
+    assert real(pair.right, "dstate r0").output == "UpToDate/UpToDate\n"
+    assert real(pair.right, "cstate all").output == "Connected\n"
+    assert real(pair.right, "-d adjust r0").output == ""
+    real(pair.left, "wait-connect r0")
+    assert real(pair.right, "status").output == pair.right.drbdsetup("status").output
+    assert "_role=Primary\n" in real(pair.left, "sh-status").output
+    outcome = real(pair.right, "primary r0", check=False)
+    assert outcome.status == 11 and "Multiple primaries not allowed by config" in outcome.output
+    real(pair.left, "secondary r0")
+    for machine in pair.machines:
+        real(machine, "down r0")
+        real(machine, "down r0")
+        assert running(machine) == []
+        assert real(machine, "dstate r0").output == machine.run("drbdmeta 0 v08 /dev/sdb1 internal dstate").output != ""
+
+
+def test_drbds_own_drbdadm_adjusts(driven):
+    """Options, addresses and volumes change in the file; one adjust makes the running resource so, the next finds nothing to do."""
+    pair = driven
+    ours = "drbdadm"
+    configurations = [
+        conf.fast(*pair.machines),
+        conf.fast(*pair.machines, net="max-buffers 4000; after-sb-0pri discard-zero-changes;", disk="on-io-error pass_on;", rate="99M"),
+        conf.fast(*pair.machines, protocol="A", net='csums-alg md5; data-integrity-alg crc32c;', disk="al-extents 300; c-max-rate 50M;"),
+        conf.fast(*pair.machines).replace(":7788", ":7799"),
+        conf.fast(*pair.machines).replace("resource r0 {", "resource r0 { options { on-no-data-accessible suspend-io; }"),
+        conf.fast(*pair.machines),
+    ]
+    for machine in pair.machines:
+        real(machine, "create-md r0")
+    for configuration in configurations:
+        pair.configure(configuration)
+        for machine in pair.machines:
+            plans = [machine.run(f"{tool} -d adjust r0").output.replace("/usr/lib/drbd/", "").replace("drbdsetup-84", "drbdsetup") for tool in (REAL_DRBDADM, ours)]
+            assert plans[0] == plans[1] != "", configuration
+            real(machine, "adjust r0")
+            for tool in (REAL_DRBDADM, ours):
+                assert machine.run(f"{tool} -d adjust r0").output == "", configuration
+        pair.connected()
+    for machine in pair.machines:
+        real(machine, "down all")
+        assert running(machine) == []

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "control/commands.hpp"
 #include "tools/drbdadm/actions.hpp"
 
 namespace duplex::drbdadm {
@@ -34,7 +35,7 @@ constexpr Command expert(std::string_view name, Scope scope, int (*run)(Session&
 // In the order in which the help lists them.
 constexpr std::array commands{
     shown("attach", Scope::volume, attach, ToolOptions::attach),
-    shown("status", Scope::optional, status),
+    shown("status", Scope::optional, status, ToolOptions::status),
     shown("disk-options", Scope::volume, disk_options, ToolOptions::disk),
     shown("detach", Scope::volume, setup_volume, ToolOptions::force),
     shown("connect", Scope::resource, connect, ToolOptions::connect, peer, address),
@@ -115,15 +116,30 @@ constexpr std::array more_commands{
     Command{"syncer", Shown::yes, Scope::volume, ToolOptions::none, peer, address, syncer},
 };
 
-constexpr bool only_attach(std::string_view name) {
-    return name == "size" || name == "max-bio-bvecs";
-}
-
-void add(std::vector<ToolOption>& list, config::OptionGroup group, bool with_attach_only = true) {
-    for (const config::Option* option : config::options_of(group)) {
-        if (!with_attach_only && only_attach(option->name)) continue;
-        list.push_back({option->name, option->type == config::OptionType::flag});
+// drbdsetup's command whose options these are.
+std::string_view setup_command(ToolOptions options) {
+    switch (options) {
+        case ToolOptions::attach:
+            return "attach";
+        case ToolOptions::disk:
+            return "disk-options";
+        case ToolOptions::connect:
+            return "connect";
+        case ToolOptions::net:
+            return "net-options";
+        case ToolOptions::resource:
+            return "resource-options";
+        case ToolOptions::force:
+            return "detach";
+        case ToolOptions::clear_bitmap:
+            return "new-current-uuid";
+        case ToolOptions::status:
+            return "status";
+        case ToolOptions::none:
+        case ToolOptions::any:
+            break;
     }
+    return {};
 }
 
 }  // namespace
@@ -141,41 +157,23 @@ const Command* find_command(std::string_view name) {
 
 std::vector<ToolOption> options_of_command(ToolOptions options) {
     std::vector<ToolOption> list;
-    switch (options) {
-        case ToolOptions::none:
-            break;
-        case ToolOptions::attach:
-            add(list, config::OptionGroup::disk);
-            break;
-        case ToolOptions::disk:
-            add(list, config::OptionGroup::disk, false);
-            break;
-        case ToolOptions::connect:
-            list = {{"tentative", true},
-                    {"discard-my-data", true},
-                    {"alternate-address", false},
-                    {"alternate-peer-address", false}};
-            add(list, config::OptionGroup::net);
-            break;
-        case ToolOptions::net:
-            add(list, config::OptionGroup::net);
-            break;
-        case ToolOptions::resource:
-            add(list, config::OptionGroup::resource);
-            break;
-        case ToolOptions::force:
-            list = {{"force", true}};
-            break;
-        case ToolOptions::clear_bitmap:
-            list = {{"clear-bitmap", true}};
-            break;
-        case ToolOptions::any:
-            for (ToolOptions each : {ToolOptions::attach, ToolOptions::connect, ToolOptions::resource,
-                                     ToolOptions::force, ToolOptions::clear_bitmap}) {
-                const std::vector<ToolOption> more = options_of_command(each);
-                list.insert(list.end(), more.begin(), more.end());
-            }
-            break;
+    if (options == ToolOptions::any) {
+        for (const ToolOptions each : {ToolOptions::attach, ToolOptions::connect, ToolOptions::resource,
+                                       ToolOptions::force, ToolOptions::clear_bitmap, ToolOptions::status}) {
+            const std::vector<ToolOption> more = options_of_command(each);
+            list.insert(list.end(), more.begin(), more.end());
+        }
+        return list;
+    }
+    const control::CommandInfo* const command = control::find_command(setup_command(options));
+    if (command == nullptr) return list;
+    for (const config::Option* const option : command->options) {
+        // What the configuration says is drbdadm's own affair.
+        if (option->name == "set-defaults") continue;
+        list.push_back({option->name, option->type == config::OptionType::flag});
+    }
+    for (const std::string_view own : command->own_options) {
+        if (own != "verbose") list.push_back({own, true});  // drbdadm has one itself
     }
     return list;
 }

@@ -30,7 +30,18 @@ enum class Scope : uint8_t {
 };
 
 // Options of the lower tool that may be given without "--" (cli 10.2).
-enum class ToolOptions : uint8_t { none, attach, disk, connect, net, resource, force, clear_bitmap, any };
+enum class ToolOptions : uint8_t {
+    none,
+    attach,
+    disk,
+    connect,
+    net,
+    resource,
+    force,
+    clear_bitmap,
+    status,
+    any
+};
 
 struct Command {
     std::string_view name;

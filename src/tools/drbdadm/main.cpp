@@ -183,6 +183,11 @@ int run_on_everything(Session& session) {
     return local ? session.line.command->run(session, {}) : config::exit_invalid;
 }
 
+bool wants_json(const Session& session) {
+    return is(session, "status") &&
+           std::ranges::find(session.line.setup_options, "--json") != session.line.setup_options.end();
+}
+
 int run_command(Session& session) {
     CommandLine& line = session.line;
     const bool all = line.names.empty() || std::ranges::find(line.names, "all") != line.names.end();
@@ -193,6 +198,12 @@ int run_command(Session& session) {
             return run_on_everything(session);
         case Scope::optional:
             if (all && is_dump(session)) return run_on_everything(session);
+            // One document, not one for each resource.
+            if (all && wants_json(session)) return line.command->run(session, {});
+            if (wants_json(session) && line.names.size() > 1) {
+                fmt::print(stderr, "status --json is about one resource, or about all\n");
+                return config::exit_usage;
+            }
             return all ? run_on_all(session) : run_on_names(session);
         case Scope::together: {
             const int status = all ? run_on_all(session) : run_on_names(session);

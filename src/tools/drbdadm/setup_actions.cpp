@@ -238,6 +238,12 @@ int check_resize(Session& session, const Target& target) {
 }
 
 int status(Session& session, const Target& target) {
+    if (target.resource == nullptr) {
+        ToolCall call;
+        call.words = {session.line.drbdsetup, "status"};
+        session.add_setup_options(call.words);
+        return session.runner.run(call);
+    }
     return call_setup(session, target, {session.line.drbdsetup, "status", target.resource->name}, "status");
 }
 

@@ -59,6 +59,7 @@ class StageRunner {
     std::vector<Step> steps_;
     bool progress_;
     std::set<const config::Resource*> given_up_;
+    bool hangs_ = false;                        // a tool's time was over
     const config::Volume* unusable_ = nullptr;  // whose activity log could not be applied last
 };
 
@@ -105,6 +106,9 @@ bool StageRunner::run_step(const Step& step) {
     }
     const int status = execute(session_, step);
     if (status == 0) return true;
+    // What hangs once would hang again and again. A progress display goes on whatever happens
+    // (cli 12.2, 13.3).
+    if (session_.runner.timed_out() && !progress_) hangs_ = true;
     print(fmt::format(":failed({}:{})", name, status));
     if (step.action == Action::apply_al) unusable_ = step.volume;
     if (creates_objects(step.stage)) given_up_.insert(step.resource);
@@ -115,7 +119,7 @@ bool StageRunner::run_stage(Stage stage) {
     bool ok = true;
     const config::Resource* shown = nullptr;
     for (const Step& step : steps_) {
-        if (step.stage != stage) continue;
+        if (step.stage != stage || hangs_) continue;
         if (shown == nullptr) print(fmt::format("\n{:>15}:", stage_name(stage)));
         if (shown != step.resource) {
             const bool skipped = given_up_.contains(step.resource);
@@ -136,6 +140,7 @@ int StageRunner::run() {
         if (!ok && !progress_) break;
     }
     print("\n]\n");
+    if (hangs_) return config::exit_fatal;
     return ok ? 0 : 1;
 }
 
@@ -143,13 +148,21 @@ int StageRunner::run() {
 int add_adjust_steps(Session& session, config::Resource& resource, std::vector<Step>& steps) {
     session.find_peer(resource);
     std::string text;
+    std::string errors;
     ToolCall show;
     show.words = {session.line.drbdsetup, "show", resource.name};
     show.resource = resource.name;
-    show.drop_stderr = true;
     show.always = true;
     show.stdout_text = &text;
-    session.runner.run(show);
+    show.stderr_text = &errors;
+    const int status = session.runner.run(show);
+    // A resource that is not there has to be made. Of one that does not say how it is nothing may be thought.
+    const bool unknown = status != 0 && errors.find("No such device") == std::string::npos;
+    if (session.runner.timed_out() || (unknown && !errors.empty())) {
+        fmt::print(stderr, "{}adjust {}: cannot find out its state, so nothing is changed\n", errors,
+                   resource.name);
+        return config::exit_fatal;
+    }
 
     config::ParseResult parsed = config::parse_running(text, fmt::format("drbdsetup show {}", resource.name));
     print_messages(parsed.report);

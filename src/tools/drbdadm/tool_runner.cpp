@@ -180,6 +180,7 @@ int ToolRunner::start(const ToolCall& call) const {
 }
 
 int ToolRunner::run(const ToolCall& call) const {
+    timed_out_ = false;
     if (!call.always) {
         show(call);
         if (settings_.dry_run > 0) return 0;
@@ -215,6 +216,7 @@ int ToolRunner::run(const ToolCall& call) const {
     const std::optional<int> status = wait_for(child, out, call.stdout_text, err, call.stderr_text, limit);
     const bool quiet = drop_stderr || call.stderr_text != nullptr;
     if (!status) {
+        timed_out_ = true;
         kill(child, SIGKILL);
         waitpid(child, nullptr, 0);
         if (!quiet) {

@@ -43,6 +43,9 @@ class ToolRunner {
     // or ran out of time. 0 in a dry run.
     int run(const ToolCall& call) const;
 
+    // Whether that was because the tool's time was over.
+    bool timed_out() const { return timed_out_; }
+
     // Shows the call as a dry run does, nothing else.
     void show(const ToolCall& call) const;
 
@@ -57,6 +60,7 @@ class ToolRunner {
     unsigned limit_s(TimeLimit limit) const;
 
     Settings settings_;
+    mutable bool timed_out_ = false;
 };
 
 }  // namespace duplex::drbdadm

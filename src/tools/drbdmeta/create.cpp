@@ -114,7 +114,11 @@ Status write_fresh(const Options& options, Device& device, const Area& area) {
     if (Status s = initialise_activity_log(device, area.layout); !s) return s;
     const uint64_t bitmap_bytes = area.layout.bitmap_room_sectors() * sector_bytes;
     std::fflush(stdout);
-    fmt::print(stderr, "initializing bitmap ({}) to all zero\n", pretty_size(bitmap_bytes));
+    if (options.bitmap_init == BitmapInit::skip) {
+        fmt::print(stderr, "SKIPPED initializing bitmap area\n");
+    } else {
+        fmt::print(stderr, "initializing bitmap ({}) to all zero\n", pretty_size(bitmap_bytes));
+    }
     if (Status s = device.zero(byte_of(area.layout.bitmap_first()), bitmap_bytes, options.bitmap_init,
                                "zero_bitmap");
         !s)

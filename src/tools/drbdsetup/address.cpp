@@ -15,8 +15,9 @@ Result<std::string> ipv4_address(const std::string& text) {
         addrinfo hints{};
         hints.ai_family = AF_INET;
         addrinfo* found = nullptr;
-        if (getaddrinfo(text.c_str(), nullptr, &hints, &found) != 0) {
-            return error("can not resolve the hostname: gethostbyname({}): Unknown host", text);
+        if (const int problem = getaddrinfo(text.c_str(), nullptr, &hints, &found); problem != 0) {
+            return error("can not resolve the hostname: gethostbyname({}): {}", text,
+                         problem == EAI_AGAIN ? "Host name lookup failure" : "Unknown host");
         }
         address = reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr;
         freeaddrinfo(found);

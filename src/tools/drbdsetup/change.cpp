@@ -4,13 +4,16 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <map>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "control/device_lock.hpp"
+#include "control/endpoint.hpp"
 #include "control/minor_claim.hpp"
 #include "control/node.hpp"
 #include "control/reply_text.hpp"
@@ -71,12 +74,43 @@ Status check_devices(Request& request) {
     return Ok{};
 }
 
+Status check_meta_index(const std::string& text) {
+    if (text == "internal" || text == "flexible") return Ok{};
+    const Result<int64_t> number = config::parse_number(text, config::NumberUnit::one);
+    if (!number) return number.error();
+    return Ok{};
+}
+
+// Would the minor, resynchronised after the one that the request names, wait for itself? The volumes of a
+// chain belong to different processes; only all of them together know.
+bool waits_for_itself(const RunDir& run_dir, const Request& request) {
+    constexpr int64_t nothing = -1;
+    const auto named = request.options.find("resync-after");
+    if (named == request.options.end()) return false;
+    const Result<int64_t> first = config::parse_number(named->second, config::NumberUnit::one);
+    std::map<int64_t, int64_t> after;
+    for (const engine::ResourceStatus& resource : control::ask_all(run_dir, answer_timeout_ms).resources) {
+        for (const engine::VolumeStatus& volume : resource.volumes) {
+            if (volume.disk) after[volume.minor] = volume.disk->options.resync_after;
+        }
+    }
+    // The others' chains are free of cycles, so this ends.
+    for (int64_t next = first ? *first : nothing; next != nothing;) {
+        if (next == request.minor) return true;
+        const auto found = after.find(next);
+        next = found != after.end() ? std::exchange(found->second, nothing) : nothing;
+    }
+    return false;
+}
+
 int change_minor(const RunDir& run_dir, const CommandLine& line) {
     const unsigned minor = *minor_of(line.object());
     Request request = request_of(line, 1);
     request.minor = static_cast<int>(minor);
     if (request.command == "attach") {
         if (Status usable = check_devices(request); !usable) return report_trouble(usable.error().text);
+        if (Status index = check_meta_index(request.arguments[2]); !index)
+            return report_trouble(index.error().text);
     }
     const Result<DeviceLock> lock = DeviceLock::take(minor);
     if (!lock) return report_trouble(lock.error().text);
@@ -85,6 +119,9 @@ int change_minor(const RunDir& run_dir, const CommandLine& line) {
     ConnectFailure failure;
     std::optional<Client> client = Client::connect(run_dir, *resource, failure);
     if (!client) return report_trouble(failure.text);
+    if (waits_for_itself(run_dir, request)) {
+        return report(line.object(), Reply{engine::error_code::resync_after_cycle, {}});
+    }
     const int status = send(*client, line.object(), request);
     if (status == 0 && request.command == "del-minor") unregister_minor(minor);
     return status;
@@ -98,18 +135,31 @@ int unknown_resource(const std::string& object, const ConnectFailure& failure) {
 }
 
 int new_minor(const RunDir& run_dir, const CommandLine& line) {
+    ConnectFailure failure;
+    std::optional<Client> client = Client::connect(run_dir, line.object(), failure);
+    if (!client) return unknown_resource("??", failure);
     const std::optional<unsigned> minor = minor_of(line.words[1]);
     if (!minor) {
         return report("??", Reply{control::error_code::invalid_request, "requested minor out of range"});
     }
     const Result<DeviceLock> lock = DeviceLock::take(*minor);
     if (!lock) return report_trouble(lock.error().text);
-    ConnectFailure failure;
-    std::optional<Client> client = Client::connect(run_dir, line.object(), failure);
-    if (!client) return unknown_resource("??", failure);
     Request request = request_of(line, 2);
     request.minor = static_cast<int>(*minor);
     return send(*client, "??", request);
+}
+
+// A connection has both its addresses for itself, among all resources of the node. 0: so would this one.
+int address_in_use(const RunDir& run_dir, const Request& request) {
+    const auto local = control::parse_endpoint(request.arguments[0]);
+    const auto peer = control::parse_endpoint(request.arguments[1]);
+    if (!local || !peer) return 0;
+    for (const engine::ResourceStatus& resource : control::ask_all(run_dir, answer_timeout_ms).resources) {
+        if (!resource.connection.configured) continue;
+        if (resource.connection.local == local->endpoint) return engine::error_code::local_address;
+        if (resource.connection.peer == peer->endpoint) return engine::error_code::peer_address;
+    }
+    return 0;
 }
 
 int change_resource(const RunDir& run_dir, const CommandLine& line) {
@@ -121,6 +171,10 @@ int change_resource(const RunDir& run_dir, const CommandLine& line) {
     ConnectFailure failure;
     std::optional<Client> client = Client::connect(run_dir, line.object(), failure);
     if (!client) return unknown_resource(line.object(), failure);
+    if (request.command == "connect") {
+        if (const int code = address_in_use(run_dir, request); code != 0)
+            return report(line.object(), Reply{code, {}});
+    }
     return send(*client, line.object(), request);
 }
 

@@ -12,6 +12,8 @@
 
 namespace duplex::drbdsetup {
 
+inline constexpr int exit_usage = 20;  // and for whatever keeps us from talking to a process
+
 struct CommandLine {
     const control::CommandInfo* command = nullptr;
     std::vector<std::string> words;                           // object and arguments, as typed
@@ -28,10 +30,13 @@ struct CommandLine {
 // Which usage text goes with a wrong command line.
 enum class Usage : uint8_t { none, general, command };
 
+// Why nothing is done with the command line; or that it only asked for help (exit status 0).
 struct UsageError {
     Usage usage = Usage::general;
     const control::CommandInfo* command = nullptr;
-    std::string message;  // for stderr, as it is; may be empty
+    std::string errors;  // for stderr, as it is; may be empty
+    std::string notice;  // for stdout, behind the usage text
+    int exit_status = exit_usage;
 };
 
 // What getopt_long() finds wrong it has said on stderr itself.

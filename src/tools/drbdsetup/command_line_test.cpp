@@ -13,7 +13,7 @@ using testing::UnorderedElementsAre;
 CommandLine accepted(std::vector<std::string> words) {
     CommandLine line;
     const auto wrong = parse(std::move(words), line);
-    EXPECT_FALSE(wrong) << wrong->message;
+    EXPECT_FALSE(wrong) << wrong->errors;
     return line;
 }
 
@@ -45,7 +45,7 @@ TEST(CommandLine, TakesOptionsAnywhere) {
 TEST(CommandLine, KnowsTheOldNameOfForce) {
     EXPECT_THAT(accepted({"primary", "0", "--overwrite-data-of-peer"}).options,
                 UnorderedElementsAre(Pair("force", "yes")));
-    EXPECT_EQ(refused({"detach", "0", "--overwrite-data-of-peer"}).usage, Usage::command);
+    EXPECT_EQ(refused({"detach", "0", "--overwrite-data-of-peer"}).usage, Usage::general);
 }
 
 // As drbdadm calls it.
@@ -68,38 +68,52 @@ TEST(CommandLine, KeepsItsOwnOptionsApart) {
     EXPECT_THAT(line.own, UnorderedElementsAre(Pair("verbose", ""), Pair("color", "never")));
 }
 
+// All of these were tried on DRBD's drbdsetup.
 TEST(CommandLine, SaysWhatIsWrong) {
     struct Row {
         std::vector<std::string> words;
-        std::string message;
         Usage usage;
+        std::string errors;
+        std::string notice;
+        int exit_status = 20;
     };
     const std::vector<Row> rows{
-        {{}, "", Usage::general},
-        {{"foo"}, "\ninvalid command\n", Usage::general},
-        {{"primary"}, "Missing first argument\n", Usage::command},
-        {{"disconnect", "10.0.0.1"}, "Missing connection endpoint argument\n", Usage::command},
-        {{"connect", "r0", "10.0.0.1"}, "Missing connection endpoint argument\n", Usage::command},
-        {{"new-minor", "r0"}, "Missing argument 'minor'\n", Usage::command},
-        {{"attach", "0"}, "Missing argument 'lower_dev'\n", Usage::command},
-        {{"primary", "0", "x"}, "Excess arguments: x", Usage::command},
-        {{"primary", "x"}, "Cannot determine minor device number of device 'x'\n", Usage::command},
+        {{}, Usage::general, "", ""},
+        {{"foo"}, Usage::general, "", "\ninvalid command\n"},
+        {{"primary"}, Usage::command, "Missing first argument\n", ""},
+        {{"primary", "all"}, Usage::general, "", "\ncommand does not accept argument 'all'\n"},
+        {{"disconnect", "10.0.0.1"}, Usage::command, "Missing connection endpoint argument\n", ""},
+        {{"connect", "r0", "10.0.0.1"}, Usage::command, "Missing connection endpoint argument\n", ""},
+        {{"new-minor", "r0"}, Usage::command, "Missing argument 'minor'\n", ""},
+        {{"attach", "0"}, Usage::command, "Missing argument 'lower_dev'\n", ""},
+        {{"primary", "0", "x"}, Usage::none, "Excess arguments: x", "\n"},
+        {{"primary", "x"}, Usage::none, "Cannot determine minor device number of device 'x'\n", ""},
         {{"primary", "1048576"},
+         Usage::none,
          "Cannot determine minor device number of device '1048576'\n",
-         Usage::command},
-        {{"primary", "0", "--foo"}, "", Usage::command},
-        {{"primary", "0", "-o"}, "", Usage::command},
-        {{"primary", "0", "--force=maybe"}, "Option --force: invalid argument 'maybe'\n", Usage::none},
-        {{"disk-options", "0", "--al-extents=1x"}, "1x is not a valid number\n", Usage::none},
-        {{"verify", "0", "--start="}, "missing number argument\n", Usage::none},
+         ""},
+        {{"new-minor", "r0", "x", "0"},
+         Usage::none,
+         "Cannot determine minor device number of device 'x'\n",
+         ""},
+        {{"new-minor", "r0", "0", "x"}, Usage::none, "x is not a valid number\n", ""},
+        {{"primary", "0", "--foo"}, Usage::general, "", ""},
+        {{"primary", "0", "-o"}, Usage::general, "", ""},
+        {{"primary", "--help"}, Usage::command, "", "", 0},
+        {{"primary", "0", "--force=maybe"}, Usage::none, "Option --force: invalid argument 'maybe'\n", ""},
+        {{"disk-options", "0", "--al-extents=1x"}, Usage::none, "1x is not a valid number\n", ""},
+        {{"verify", "0", "--start="}, Usage::none, "missing number argument\n", "", 100},
         {{"wait-connect", "0", "--wfc-timeout=300001"},
-         "wfc-timeout 300001 => 300001 out of range [0..300000].\n",
-         Usage::none},
+         Usage::none,
+         "wfc_timeout => 300001 out of range [0..300000]\n",
+         ""},
     };
     for (const Row& row : rows) {
         const UsageError wrong = refused(row.words);
-        EXPECT_EQ(wrong.message, row.message);
-        EXPECT_EQ(wrong.usage, row.usage) << row.message;
+        EXPECT_EQ(wrong.errors, row.errors);
+        EXPECT_EQ(wrong.notice, row.notice) << row.errors;
+        EXPECT_EQ(wrong.usage, row.usage) << row.errors;
+        EXPECT_EQ(wrong.exit_status, row.exit_status) << row.errors;
     }
 }
 

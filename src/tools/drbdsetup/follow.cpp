@@ -1,6 +1,5 @@
 // events2 and events (cli 24).
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "control/events_text.hpp"
 #include "control/follower.hpp"
 #include "control/minor_claim.hpp"
+#include "tools/drbdsetup/output.hpp"
 #include "tools/drbdsetup/tool.hpp"
 
 namespace duplex::drbdsetup {
@@ -21,17 +21,6 @@ using control::HelperEvent;
 using control::RunDir;
 using control::SkippedEvents;
 using control::StatusEvent;
-
-// False: nobody reads any more.
-bool put(const std::string& text) {
-    size_t written = 0;
-    while (written < text.size()) {
-        const ssize_t length = write(STDOUT_FILENO, text.data() + written, text.size() - written);
-        if (length < 0 && errno != EINTR) return false;
-        if (length > 0) written += static_cast<size_t>(length);
-    }
-    return true;
-}
 
 int64_t now_us() {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -97,6 +86,7 @@ std::optional<std::string> resource_of(const RunDir& run_dir, const CommandLine&
 }  // namespace
 
 int run_events2(const RunDir& run_dir, const CommandLine& line) {
+    Output output(STDOUT_FILENO);
     control::Events2Printer printer(
         {.timestamps = line.own.contains("timestamps"), .statistics = line.own.contains("statistics")});
     Follower follower(run_dir, *resource_of(run_dir, line));
@@ -108,21 +98,22 @@ int run_events2(const RunDir& run_dir, const CommandLine& line) {
     Known known;
     for (const StatusEvent& event : *statuses) {
         known[event.status.name] = event.status;
-        if (!put(printer.print(event, true))) return 0;
+        if (!output.put(printer.print(event, true))) return 0;
     }
-    if (!put(printer.end_of_initial_dump(now_us())) || line.own.contains("now")) return 0;
+    if (!output.put(printer.end_of_initial_dump(now_us())) || line.own.contains("now")) return 0;
     for (const Happening& happening : later) {
-        if (!put(events2_lines(printer, known, happening))) return 0;
+        if (!output.put(events2_lines(printer, known, happening))) return 0;
     }
     for (;;) {
         const Result<Happening> happening = follower.next(-1);
         if (!happening) return report_trouble(happening.error().text);
         if (happening->kind == Happening::Kind::reader_gone) return 0;
-        if (!put(events2_lines(printer, known, *happening))) return 0;
+        if (!output.put(events2_lines(printer, known, *happening))) return 0;
     }
 }
 
 int run_events(const RunDir& run_dir, const CommandLine& line) {
+    Output output(STDOUT_FILENO);
     const std::optional<std::string> resource = resource_of(run_dir, line);
     if (!resource) return report_unknown_minor(line.object());
     const auto minor = line.means_all() ? std::nullopt : minor_of(line.object());
@@ -144,7 +135,7 @@ int run_events(const RunDir& run_dir, const CommandLine& line) {
         } else if (const auto* helper = std::get_if<HelperEvent>(&*happening->event)) {
             text = printer.print(*helper, known[happening->resource]);
         }
-        if (!put(text)) return 0;
+        if (!output.put(text)) return 0;
     }
 }
 

@@ -37,16 +37,18 @@ namespace {
 int fail(const UsageError& wrong) {
     if (wrong.usage == Usage::general) std::fputs(general_usage().c_str(), stdout);
     if (wrong.usage == Usage::command) std::fputs(command_usage(*wrong.command).c_str(), stdout);
+    std::fputs(wrong.notice.c_str(), stdout);
     std::fflush(stdout);
-    std::fputs(wrong.message.c_str(), stderr);
-    return exit_usage;
+    std::fputs(wrong.errors.c_str(), stderr);
+    return wrong.exit_status;
 }
 
-int help(const std::vector<std::string>& arguments) {
+// "help" and "xml-help", by their texts about one command.
+int help(const std::vector<std::string>& arguments, std::string (*text_about)(const control::CommandInfo&)) {
     if (arguments.size() < 2) return fail({});
     const control::CommandInfo* const command = control::find_command(arguments[1]);
-    if (command == nullptr) return fail({Usage::general, nullptr, "\nunknown command\n"});
-    std::fputs(command_usage(*command).c_str(), stdout);
+    if (command == nullptr) return fail({Usage::general, nullptr, {}, "\nunknown command\n"});
+    std::fputs(text_about(*command).c_str(), stdout);
     return 0;
 }
 
@@ -58,8 +60,9 @@ void take_standard_descriptors() {
 }
 
 int run(const std::vector<std::string>& arguments) {
-    if (arguments.empty() || arguments[0] == "--help") return fail({});
-    if (arguments[0] == "help") return help(arguments);
+    if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") return fail({});
+    if (arguments[0] == "help") return help(arguments, command_usage);
+    if (arguments[0] == "xml-help") return help(arguments, command_xml);
     const control::RunDir run_dir = control::RunDir::of_node();
     if (arguments[0] == "proc" && arguments.size() == 1) return print_proc(run_dir);
     CommandLine line;

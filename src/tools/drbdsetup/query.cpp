@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <span>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "control/node.hpp"
 #include "control/oneline_text.hpp"
 #include "control/show_text.hpp"
+#include "control/status_report.hpp"
 #include "control/status_text.hpp"
 #include "control/typed_request.hpp"
 #include "control/words.hpp"
@@ -207,22 +209,26 @@ unsigned terminal_width() {
 int status(const RunDir& run_dir, const CommandLine& line) {
     const std::optional<bool> color = wants_color(line);
     if (!color) {
-        put(command_usage(*line.command));
-        return report_trouble("unknown --color argument");
+        put(general_usage() + "\nunknown --color argument\n");
+        return exit_usage;
     }
+    const bool as_json = line.own.contains("json");
     const control::StatusStyle style{.verbose = line.own.contains("verbose"),
                                      .statistics = line.own.contains("statistics"),
                                      .color = *color,
                                      .width = terminal_width()};
+    const auto print = [&style, as_json](std::span<const engine::ResourceStatus> resources) {
+        if (as_json) return put(control::status_report(resources));
+        for (const auto& resource : resources) put(control::status_text(resource, style));
+    };
     int exit_status = 0;
     if (line.means_all()) {
-        for (const auto& resource : all_resources(run_dir, exit_status))
-            put(control::status_text(resource, style));
+        print(all_resources(run_dir, exit_status));
         return exit_status;
     }
     const Lookup found = resource_named(run_dir, line.object());
     if (found.status) {
-        put(control::status_text(*found.status, style));
+        print(std::span(&*found.status, 1));
         return 0;
     }
     if (!found.is_unknown) return exit_usage;

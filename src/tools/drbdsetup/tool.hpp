@@ -15,8 +15,6 @@ inline constexpr int exit_failure = 10;
 // limit.
 inline constexpr int answer_timeout_ms = 10'000;
 
-inline constexpr int exit_usage = 20;  // and for whatever keeps us from talking to a process
-
 // The commands, by what they are about. Each gives the exit status.
 int run_change(const control::RunDir& run_dir, const CommandLine& line);
 int run_query(const control::RunDir& run_dir, const CommandLine& line);

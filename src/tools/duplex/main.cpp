@@ -14,6 +14,7 @@
 #include "control/run_dir.hpp"
 #include "control/status_text.hpp"
 #include "tools/duplex/proc_file.hpp"
+#include "tools/duplex/top.hpp"
 
 namespace duplex::tool {
 namespace {
@@ -24,6 +25,7 @@ int usage() {
     fmt::print(stderr,
                "USAGE: duplex COMMAND\n\n"
                "  status    the state of all resources of this node\n"
+               "  top       the same with speeds, live on the whole terminal; q ends it\n"
                "  version   the version of Duplex and of the DRBD it stands in for\n");
     return exit_usage;
 }
@@ -75,6 +77,7 @@ int run(const std::vector<std::string>& arguments) {
     if (command == "procfs") return proc_file(arguments);
     if (arguments.size() > 1) return usage();
     if (command == "status") return status();
+    if (command == "top") return run_top();
     if (command == "version") return version();
     return usage();
 }
