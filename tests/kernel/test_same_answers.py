@@ -407,6 +407,7 @@ DELIBERATE = {
     (USAGE, "xml-help status"): JSON,
     (USAGE, "status --help"): JSON,
     (USAGE, "xml-help verify"): "verify without --stop ends at the end of the device, not at 0",
+    (WITHOUT_VOLUME, "resource-options r0 --cpu-mask=zz"): "only a kernel for several processors looks at the mask; it refuses this, too",
     (WITHOUT_VOLUME, "show"): OPTIONS_SHOWN,
     (WITHOUT_VOLUME, "show r0"): OPTIONS_SHOWN,
     (WITHOUT_VOLUME, "show --show-defaults"): OPTIONS_SHOWN,

@@ -28,7 +28,7 @@ TEST(Usage, ShowsOptionsWithTheirRanges) {
 
 TEST(Usage, TellsProgramsOfEveryKindOfOption) {
     EXPECT_EQ(
-        command_xml(*control::find_command("resize")).substr(0, 240),
+        command_xml(*control::find_command("resize")).substr(0, 220),
         "<command name=\"resize\">\n\t<argument>minor</argument>\n\t<option name=\"size\" type=\"numeric\">\n"
         "\t\t<min>0</min>\n\t\t<max>2199023255552</max>\n\t\t<default>0</default>\n\t\t<unit_prefix>s</"
         "unit_prefix>\n"
