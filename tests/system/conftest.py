@@ -6,6 +6,7 @@ import pytest
 
 from lab import loop
 from lab.pair import Pair
+from lab.terminal import Terminal
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,18 @@ def pair(machines, request):
     yield machines
     if request.node.stash.get(FAILED, False):
         print(machines.describe())
+
+
+@pytest.fixture
+def terminal(pair):
+    opened = []
+
+    def run(machine, command, **size):
+        opened.append(Terminal(machine, command, **size))
+        return opened[-1]
+    yield run
+    for each in opened:
+        each.close()
 
 
 FAILED = pytest.StashKey()

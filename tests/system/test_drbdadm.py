@@ -116,6 +116,19 @@ def test_a_lock_that_is_held_is_named(blank):
     node.drbdsetup("detach 0")
 
 
+def test_status_is_coloured_on_a_terminal(blank, terminal):
+    node = blank.left
+    node.drbdadm("up r0")
+    screen = terminal(node, "drbdadm status r0")
+    screen.until("ended with 0")
+    assert b"disk:\x1b[1;31mInconsistent\x1b[0m" in screen.output
+    assert "\x1b" not in node.drbdadm("status r0").output
+    assert "\x1b[1;31m" in node.drbdadm("status --color=always r0").output
+    screen = terminal(node, "drbdadm status r0 --color=never")
+    screen.until("ended with 0")
+    assert b"\x1b" not in screen.output
+
+
 def test_status_for_programs(pair):
     primary, secondary = pair.mirrored()
     primary.write(0, pattern("status", 65536))

@@ -1,70 +1,11 @@
 """duplex top on a pseudo terminal."""
 
-import fcntl
-import os
-import pty
-import re
-import select
 import signal
-import struct
-import subprocess
 import termios
-import time
 
 import pytest
 
 from lab.workload import Workload
-
-
-class Terminal:
-    """A program on a terminal of a machine; text(): what it has drawn, without colours and cursor moves."""
-
-    def __init__(self, machine, command, columns=80, rows=24):
-        self.master, self.slave = pty.openpty()
-        self.resize(columns, rows)
-        self.before = termios.tcgetattr(self.slave)
-        self.output = b""
-        self.process = subprocess.Popen(machine.enter_argv(["setsid", "--ctty", "--wait", "sh", "-c", f"{command}; echo \"ended with $?\""]),
-                                        stdin=self.slave, stdout=self.slave, stderr=self.slave, env=machine.environment())
-
-    def resize(self, columns, rows):
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, keys):
-        os.write(self.master, keys)
-
-    def until(self, pattern, limit_s=20):
-        """Until what is drawn from now on matches."""
-        seen = b""
-        deadline = time.monotonic() + limit_s
-        while True:
-            text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode("utf-8", "replace"))
-            match = re.search(pattern, text)
-            if match:
-                return match
-            if not select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise AssertionError(f"no /{pattern}/ in\n{text}")
-            chunk = os.read(self.master, 65536)
-            seen += chunk
-            self.output += chunk
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
-
-
-@pytest.fixture
-def terminal(pair):
-    opened = []
-
-    def run(machine, command, **size):
-        opened.append(Terminal(machine, command, **size))
-        return opened[-1]
-    yield run
-    for each in opened:
-        each.close()
 
 
 def given_back(screen):
