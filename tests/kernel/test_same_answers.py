@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from lab.pair import Pair
+
 # Typed one after the other on both machines. {me} and {peer} are their addresses; what is typed in one
 # part is typed while both are in the same state.
 USAGE = """
@@ -193,7 +195,9 @@ show --show-defaults
 show 0
 status r0
 status r0 --verbose
+status r0 --verbose --statistics
 sh-status 0
+events2 r0 --now --statistics
 events2 r0 --now
 role 0
 cstate 0
@@ -268,7 +272,9 @@ disconnect {me} ipv4:10.0.7.99:7788
 CONNECTED = """
 status
 status r0 --verbose
+status r0 --verbose --statistics
 sh-status 0
+events2 r0 --now --statistics
 events2 r0 --now
 show r0
 cstate 0
@@ -328,6 +334,7 @@ status r0 --verbose
 dstate 0
 sh-status 0
 get-gi 0
+show-gi 0
 show r0
 attach /dev/drbd0 /dev/sdb1 /dev/sdb1 internal
 disconnect {me} {peer}
@@ -425,6 +432,14 @@ def normal(pair, machine, text):
     """Addresses by their part in the pair; what a run cannot have twice the same is taken out."""
     text = text.replace(machine.address, "ME").replace(pair.other(machine).address, "PEER")
     return re.sub(r"\b[0-9A-F]{16}\b", "UUID", text)
+
+
+@pytest.fixture(scope="module")
+def machines():
+    """One of each; which of them is left does not matter here."""
+    pair = Pair("duplex", "kernel")
+    yield pair
+    pair.close()
 
 
 @pytest.fixture

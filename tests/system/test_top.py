@@ -25,7 +25,7 @@ def test_shows_the_node_live(pair, terminal):
     assert float(shown[2]) > 0 and float(shown[3]) > 0
     secondary.unplug()
     screen.until(r"Primary/Unknown  (NetworkFailure|WFConnection|Unconnected)  UpToDate/DUnknown")
-    screen.until(r"out of sync: [1-9]\d* KiB")
+    screen.until(r"out of sync: [1-9]\d* [KM]iB")
     load.stop()
     secondary.plug_in()
     screen.until(r"Primary/Secondary  Connected  UpToDate/UpToDate", 60)
