@@ -494,8 +494,9 @@ std::string format_value(const Option& option, const Value& value) {
         case OptionType::flag:
             return std::get<int64_t>(value) != 0 ? "yes" : "no";
         case OptionType::text:
-        case OptionType::address:
             return quoted(std::get<std::string>(value));
+        case OptionType::address:
+            return std::get<std::string>(value);
     }
     ensure(false);
 }
