@@ -67,7 +67,7 @@ uint64_t Disk::Store::word_at(Sector sector) const {
 
 Disk::Disk(Scheduler& scheduler, Turn& turn, uint64_t size_sectors, const DiskModel& model)
     : scheduler_(scheduler), turn_(turn), model_(model) {
-    limits_.size_sectors = size_sectors;
+    limits_.size_sectors = real_size_sectors_ = size_sectors;
     limits_.can_discard = model.can_discard;
     limits_.discard_granularity_bytes = model.can_discard ? 4096 : 0;
 }

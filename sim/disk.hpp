@@ -40,6 +40,12 @@ class Disk final : public engine::Disk {
 
     void submit(engine::DiskIo& io) override;
     const engine::DiskLimits& limits() const override { return limits_; }
+    Status refresh_size() override {
+        limits_.size_sectors = real_size_sectors_;
+        return Ok{};
+    }
+    // The engine hears of it when it looks.
+    void enlarge(uint64_t size_sectors) { real_size_sectors_ = size_sectors; }
 
     // ---- faults
     // Operations are forgotten, and nothing is called back. Of a write in flight any part may have reached
@@ -115,6 +121,7 @@ class Disk final : public engine::Disk {
     Turn& turn_;
     DiskModel model_;
     engine::DiskLimits limits_;
+    uint64_t real_size_sectors_ = 0;
     Store visible_;
     Store durable_;
     std::list<CachedWrite> cache_;  // in the order of their completion

@@ -1,5 +1,7 @@
 #include "sim/host.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace duplex::sim {
@@ -14,6 +16,12 @@ void Journal::add(std::string_view who, std::string_view line) {
 
 void Journal::print(std::FILE* out) const {
     for (const std::string& line : lines_) fmt::print(out, "{}\n", line);
+}
+
+size_t Journal::count(std::string_view text) const {
+    return static_cast<size_t>(std::count_if(lines_.begin(), lines_.end(), [text](const std::string& line) {
+        return line.find(text) != std::string::npos;
+    }));
 }
 
 void Host::log(engine::LogLevel, std::string_view line) {
@@ -40,9 +48,11 @@ void Host::close_disk(engine::Disk& disk) {
 }
 
 void Host::run_handler(std::string_view name, int, std::function<void(int)> done) {
-    const int code = scheduler_.random.chance(model_.failing_percent)
-                         ? static_cast<int>(1 + scheduler_.random.below(7))
-                         : 0;
+    const auto fixed = exit_codes.find(name);
+    const int drawn = scheduler_.random.chance(model_.failing_percent)
+                          ? static_cast<int>(1 + scheduler_.random.below(7))
+                          : 0;
+    const int code = fixed == exit_codes.end() ? drawn : fixed->second;
     journal_.add(name_, fmt::format("handler {} ({})", name, code));
     const uint64_t delay_us = scheduler_.random.below(model_.delay_us_max + 1);
     handlers_.push_back(scheduler_.after(delay_us, [this, code, done = std::move(done)] {

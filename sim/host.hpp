@@ -22,6 +22,8 @@ class Journal {
 
     void add(std::string_view who, std::string_view line);
     void print(std::FILE* out) const;
+    // How many of the last lines hold this text.
+    size_t count(std::string_view text) const;
     bool verbose = false;  // each line at once, too
     // Everything that is done to this sector is told.
     std::optional<uint64_t> traced_sector;
@@ -58,6 +60,8 @@ class Host final : public engine::Host {
     void power_off();
     const std::string& name() const { return name_; }
     HandlerModel& model() { return model_; }
+    // What the handler of this name answers, instead of what is drawn.
+    std::map<std::string, int, std::less<>> exit_codes;
 
     // Lines of the log that say what a run needs to know.
     uint64_t split_brains_detected = 0;

@@ -81,7 +81,7 @@ Status MetaData::apply_al() {
     const meta::Layout where = layout();
     const meta::AlReplay replay = meta::replay_al(al_area(false), where.al);
     std::array<uint8_t, meta::al_block_bytes> block;
-    if (superblock->has(meta::flag::primary_ind)) {
+    if (superblock->has(meta::flag::primary_ind) && !superblock->has(meta::flag::full_sync)) {
         if (replay.outcome == meta::AlReplayOutcome::no_data ||
             replay.outcome == meta::AlReplayOutcome::invalid)
             return error("no usable activity log");

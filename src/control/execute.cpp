@@ -75,8 +75,14 @@ bool execute_on_volume(Resource& resource, const engine::VolumeStatus& status, c
         resource.resume_io(volume, done);
     } else if (command == "new-current-uuid") {
         resource.new_current_uuid(volume, options->clear_bitmap, done);
-    } else if (command == "verify" || command == "resize") {
-        refuse(done, error_code::invalid_request, fmt::format("Duplex has no {} yet", command));
+    } else if (command == "verify") {
+        engine::VerifyCommand verify;
+        if (request.options.contains("start")) verify.start_sector = options->start_sector;
+        verify.stop_sector = options->stop_sector;
+        resource.verify(volume, verify, done);
+    } else if (command == "resize") {
+        const Result<engine::ResizeCommand> resize = resize_command(request);
+        resize ? resource.resize(volume, *resize, done) : refuse_request(done, resize.error());
     } else if (command == "disk-options") {
         change_disk_options(resource, status, request, done);
     } else {

@@ -75,6 +75,16 @@ Result<engine::AttachCommand> attach_command(const Request& request) {
     return engine::AttachCommand{request.arguments[0], request.arguments[1], *index, *options};
 }
 
+Result<engine::ResizeCommand> resize_command(const Request& request) {
+    const Result<config::CommandOptions> options = command_options(request);
+    if (!options) return options.error();
+    const Result<DiskOptions> disk = options_from(request, DiskOptions{});
+    if (!disk) return disk.error();
+    if (options->al_stripes != 1 || options->al_stripe_size_kib != 32)
+        return error("the activity log of an attached disk stays as it is: detach, drbdmeta create-md");
+    return engine::ResizeCommand{disk->size_sectors, options->assume_peer_has_space, options->assume_clean};
+}
+
 Result<engine::ConnectCommand> connect_command(const Request& request) {
     if (request.arguments.size() != 2) return error("connection endpoint(s) missing");
     const Result<ParsedEndpoint> local = parse_endpoint(request.arguments[0]);

@@ -11,6 +11,7 @@ Status check_options(const Request& request);
 
 Result<engine::AttachCommand> attach_command(const Request& request);
 Result<engine::ConnectCommand> connect_command(const Request& request);
+Result<engine::ResizeCommand> resize_command(const Request& request);
 Result<config::CommandOptions> command_options(const Request& request);
 
 // The options of Options' group that the request gives, on top of `now`. With --set-defaults those not given

@@ -98,6 +98,7 @@ Task<Reply> Device::read_meta_data(const AttachCommand& command, Disk& data, Dis
     disk->meta_index = command.meta_index;
     disk->options = command.options;
     disk->usable_sectors = usable;
+    disk->meta_capacity_sectors = meta_capacity;
     disk->meta_io.superblock.al_nr_extents = slots;
     disk->meta_io.set_md_flushes(command.options.md_flushes);
     disk->activation.set_updates(command.options.al_updates);
@@ -222,39 +223,11 @@ Task<int> Device::load_bitmap(uint64_t new_size_sectors) {
         log(LogLevel::info, "bitmap has {} bits, {} set", bitmap.bits(), bitmap.set_bits());
     }
     if (new_size_sectors != old_size) {
-        Task<int> changed = change_size(new_size_sectors);
+        Task<int> changed = change_size(new_size_sectors, disk->meta_io.layout(), false);
         co_return co_await changed;
     }
     set_size(new_size_sectors);
     co_return 0;
-}
-
-// Meta data 14.1. FULL_SYNC stands on disk while AL and bitmap do not fit the superblock's size: a crash in
-// between means a full sync, never a forgotten block.
-Task<int> Device::change_size(uint64_t new_size_sectors) {
-    MetaIo& io = disk->meta_io;
-    const uint32_t flags = io.superblock.flags;
-    bitmap.resize(new_size_sectors, false);
-    io.superblock.la_size_sectors = new_size_sectors;
-    io.superblock.flags |= meta::flag::full_sync | meta::flag::al_disabled;
-    io.superblock.flags &= ~meta::flag::al_clean;
-    io.superblock.magic = meta::magic_v08_unclean;
-    io.mark_dirty();
-    Task<int> announced = io.write_superblock();
-    int error = co_await announced;
-    if (error) co_return error;
-    Task<int> initialised = io.initialise_al(disk->al);
-    error = co_await initialised;
-    if (error) co_return error;
-    Task<int> bitmap_written = io.write_bitmap(bitmap);
-    error = co_await bitmap_written;
-    if (error) co_return error;
-    io.superblock.flags = flags & ~meta::flag::al_clean;
-    io.mark_dirty();
-    Task<int> settled = io.write_superblock();
-    error = co_await settled;
-    set_size(new_size_sectors);
-    co_return error;
 }
 
 void Device::set_size(uint64_t new_size_sectors) {
@@ -263,29 +236,6 @@ void Device::set_size(uint64_t new_size_sectors) {
     log(LogLevel::info, "size = {} MB ({} KB)", new_size_sectors >> 11, new_size_sectors >> 1);
     for (VolumeWatcher* watcher : watchers_) watcher->size_changed(new_size_sectors);
     core_.ports.host.changed(static_cast<int>(number_));
-}
-
-Task<int> Device::determine_size(uint64_t user_size_sectors) {
-    user_size_sectors_ = user_size_sectors;
-    const meta::EffectiveSize size = meta::effective_size(
-        {user_size_sectors, disk->usable_sectors, peer_disk_sectors, disk->meta_io.superblock.la_size_sectors,
-         state_.conn >= ConnState::connected, false});
-    if (size.configured_too_big)
-        log(LogLevel::error, "Requested disk size is too big ({} > {} sectors)", user_size_sectors,
-            size.size_sectors);
-    if (size.size_sectors == size_sectors_ && size.size_sectors == disk->meta_io.superblock.la_size_sectors)
-        co_return 0;
-    DiskUse use(*this);
-    app.suspend();
-    while (app.in_flight() > 0) {
-        auto woken = core_.changed.wait();
-        co_await woken;
-    }
-    Task<int> changed = change_size(size.size_sectors);
-    const int error = co_await changed;
-    app.resume();
-    if (error) meta_io_failed(error);
-    co_return error;
 }
 
 // ---- meta data

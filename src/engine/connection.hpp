@@ -67,6 +67,7 @@ class Connection final : public LinkUser {
     uint64_t established_ms() const { return established_ms_; }
     std::optional<DigestAlgorithm> integrity_out() const { return integrity_out_; }
     std::optional<DigestAlgorithm> csums() const { return csums_; }
+    std::optional<DigestAlgorithm> verify_alg() const { return verify_; }
     bool discard_my_data() const { return command_.discard_my_data; }
 
     // ---- the stream to the peer
@@ -159,6 +160,8 @@ class Connection final : public LinkUser {
     bool receive_read_request(Device& device, const wire::PacketReader& reader);
     bool receive_resync_request(Device& device, const wire::PacketReader& reader);
     bool receive_barrier(const wire::PacketReader& reader);
+    bool receive_verify_request(Device& device, const wire::PacketReader& reader);
+    bool receive_verify_reply(Device& device, const wire::PacketReader& reader);
     bool receive_data_reply(Device& device, const wire::PacketReader& reader);
     bool receive_resync_reply(Device& device, const wire::PacketReader& reader);
     bool receive_deallocated(Device& device, const wire::PacketReader& reader);
@@ -182,6 +185,7 @@ class Connection final : public LinkUser {
     void block_ack(Device& device, wire::Command command, const wire::BlockAck& ack);
     void write_ack(Device& device, wire::Command command, const wire::BlockAck& ack);
     void neg_ack(Device& device, const wire::BlockAck& ack);
+    void verify_result(Device& device, const wire::BlockAck& ack);
     void resync_answer(Device& device, wire::Command command, const wire::BlockAck& ack);
     void stray_resync_ack(Device& device, wire::Command command, const wire::BlockAck& ack);
     void unknown_ack(const Device& device, wire::Command command, const wire::BlockAck& ack);

@@ -11,6 +11,7 @@ Device::Device(Core& core, unsigned number, unsigned minor)
     : app(core, *this),
       peer(core, *this),
       resync(core, *this),
+      verify(core, *this),
       core_(core),
       number_(number),
       minor_(minor),
@@ -231,7 +232,8 @@ VolumeStatus Device::status() const {
     s.counters.unacked = peer.unacked();
     s.counters.app_pending = app.in_flight();
     s.openers = static_cast<uint32_t>(openers_.size());
-    s.sync = resync.progress();
+    s.sync = verify.progress();
+    if (!s.sync) s.sync = resync.progress();
     if (!disk) return s;
     s.al_suspended = disk->al_suspended;
     s.degraded = disk->degraded;

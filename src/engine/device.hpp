@@ -3,10 +3,11 @@
 //
 //   device_state.cpp    applying state changes: rules, immediate effects, deferred actions      states 2
 //   attach.cpp          attach, detach, a disk that fails                                        states 4
+//   resize.cpp          the size of the device                                                   states 18
 //   negotiation.cpp     what both nodes tell each other of a volume and conclude from it states 3.3, 5.4
 //   roles.cpp           promotion and demotion                                                   states 8
 //   bitmap_exchange.cpp both bitmaps to their union before a resync                              wire
-//   protocol 11 app_io, peer_io, resync: classes of their own
+//   protocol 11 app_io, peer_io, resync, verify: classes of their own
 #pragma once
 
 #include <memory>
@@ -26,6 +27,7 @@
 #include "engine/resync.hpp"
 #include "engine/states.hpp"
 #include "engine/task.hpp"
+#include "engine/verify.hpp"
 #include "engine/volume.hpp"
 #include "wire/bitmap_codec.hpp"
 
@@ -107,8 +109,9 @@ class Device final : public Volume {
     // MDF_FULL_SYNC stands on disk meanwhile (meta data R7).
     Task<int> set_all_and_write();
     Task<int> clear_all_and_write();
-    // Takes the size that follows from both disks' and the configured one (states 18.1).
-    Task<int> determine_size(uint64_t user_size_sectors);
+    // Takes the size that follows from both disks' and the configured one (states 18.1); flags of P_SIZES.
+    Task<int> determine_size(uint64_t user_size_sectors, uint16_t flags);
+    Task<Reply> resize(ResizeCommand command);
     uint64_t peer_disk_sectors = 0;  // d_size of the last P_SIZES
     void set_out_of_sync(Sector sector, uint64_t size_bytes);
     void set_in_sync(Sector sector, uint64_t size_bytes);
@@ -117,7 +120,7 @@ class Device final : public Volume {
     // ------------------------------------------------------------------------------------------------
     void send_parameters();
     bool send_sync_param();
-    bool send_sizes(bool ask_for_reply);
+    bool send_sizes(bool ask_for_reply, uint16_t flags = 0);
     bool send_uuids(uint64_t extra_flags = 0);
     bool send_state(const State& state);
     void receive_sync_param(const wire::SyncParam& packet);
@@ -146,12 +149,15 @@ class Device final : public Volume {
     Task<Reply> new_current_uuid_command(bool clear_bitmap);
     Task<Reply> change_disk_options(config::DiskOptions options);
     std::string openers() const;
+    // Its exit code, with the kernel's lines in the log.
+    Task<int> run_handler(std::string_view name);
 
     // ---- the parts
     // ------------------------------------------------------------------------------------------------------
     AppIo app;
     PeerIo peer;
     Resync resync;
+    Verify verify;
     IntervalSet writes;  // in flight, ours and (with two Primaries) the peer's
     uint32_t next_seq() { return ++sequence_; }
     uint32_t peer_sequence = 0;  // highest seen, by the resolver (states 10.1)
@@ -198,13 +204,16 @@ class Device final : public Volume {
                           uint64_t usable) const;
     Task<Reply> take_disk_over();
     Task<int> load_bitmap(uint64_t new_size_sectors);
-    Task<int> change_size(uint64_t new_size_sectors);
+    Task<int> change_size(uint64_t new_size_sectors, meta::Layout layout, bool new_is_clean);
+    Status look_at_sizes();
+    meta::Layout layout_now() const;
+    uint64_t usable_now() const;
+    meta::EffectiveSize size_with(uint64_t user_size_sectors, uint16_t flags) const;
     void close_disks(Disk& data, Disk& meta);
     void set_size(uint64_t size_sectors);
     Task<HandshakeDecision> handshake(Role peer_role, DiskState peer_disk);
     HandshakeInput handshake_input(Role peer_role, DiskState peer_disk) const;
     bool survive_failed_handshake(State& wanted, const State& packet, DiskState& real);
-    Task<int> run_handler(std::string_view name);
     void resync_new_area();
     bool confirms_end(const State& packet, DiskState& real);
     bool descends_from_exposed(const wire::Uuids& peer) const;
@@ -228,6 +237,7 @@ class Device final : public Volume {
     std::optional<int32_t> peer_answer_;
     uint32_t sequence_ = 0;
     uint64_t user_size_sectors_ = 0;
+    bool resize_pending_ = false;  // grown here; the peer is to follow before the new area is resynced
     std::optional<wire::BitmapReceiver> bitmap_receiver_;
     bool bitmap_sent_ = false;
     bool bitmap_received_ = false;

@@ -133,6 +133,7 @@ void Device::immediate_effects(const State& o, const State& n) {
         bitmap_sent_ = bitmap_received_ = false;
     }
     resync.state_changed(o.conn, n.conn);
+    verify.state_changed(o.conn, n.conn);
     if (n.conn < ConnState::wf_report_params && o.conn >= ConnState::wf_report_params) peer.connection_lost();
     if (o.role == Role::primary && n.role != Role::primary) {
         open_to_users_ = false;
@@ -172,6 +173,12 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
         n.pdsk != DiskState::d_unknown) {
         send_uuids();
         send_state(n);
+    }
+    // D20
+    if (disk && disk->resync_after_negotiation && n.disk > DiskState::negotiating &&
+        n.pdsk > DiskState::negotiating && n.pdsk != DiskState::d_unknown) {
+        disk->resync_after_negotiation = false;
+        if (state_.conn == ConnState::connected) resync_new_area();
     }
     Task<> generation = generation_after_change(o, n);  // D8, D9
     co_await generation;
@@ -262,8 +269,9 @@ void Device::report_to_peer(const State& o, const State& n) {
     report |= connected && o.disk == DiskState::up_to_date && n.disk == DiskState::inconsistent &&
               n.conn == ConnState::connected;  // D19
     report |= o.disk < DiskState::up_to_date && o.conn >= ConnState::sync_source &&
-              n.conn == ConnState::connected;                                   // D22
-    report |= o.conn == ConnState::verify_s && n.conn == ConnState::connected;  // D23
+              n.conn == ConnState::connected;  // D22
+    report |= o.conn == ConnState::verify_s && n.conn == ConnState::connected &&
+              core_.connection.agreed_protocol() != Verify::protocol_without_stop_sector;  // D23
     if (report) send_state(n);
 }
 

@@ -105,7 +105,7 @@ Task<int> MetaIo::write_superblock() {
 
 Task<int> MetaIo::write_al_block(std::span<const meta::AlUpdate> updates, std::span<const uint32_t> labels,
                                  bool evicts) {
-    while (block_busy_) {
+    while (block_busy_ || moving_) {
         auto freed = freed_.wait();
         co_await freed;
     }
@@ -156,6 +156,32 @@ Task<int> MetaIo::initialise_al(const ActivityLog& log) {
     co_return 0;
 }
 
+Task<> MetaIo::move_to(const meta::Layout& layout) {
+    ensure(!moving_);
+    moving_ = true;
+    while (block_busy_ || pages_busy_) {
+        auto freed = freed_.wait();
+        co_await freed;
+    }
+    layout_ = layout;
+}
+
+void MetaIo::moved() {
+    moving_ = false;
+    freed_.notify();
+}
+
+Task<int> MetaIo::wipe(Sector old_superblock) {
+    while (block_busy_) {
+        auto freed = freed_.wait();
+        co_await freed;
+    }
+    Lock lock(block_busy_, freed_);
+    std::fill_n(block_.data(), meta::superblock_bytes, uint8_t{0});
+    Task<int> written = write_block(old_superblock, false);
+    co_return co_await written;
+}
+
 Task<int> MetaIo::read_bitmap(Bitmap& bitmap) {
     while (pages_busy_) {
         auto freed = freed_.wait();
@@ -183,7 +209,7 @@ Task<int> MetaIo::read_bitmap(Bitmap& bitmap) {
 }
 
 Task<int> MetaIo::write_pages(Bitmap& bitmap, uint64_t first, uint64_t count) {
-    while (pages_busy_) {
+    while (pages_busy_ || moving_) {
         auto freed = freed_.wait();
         co_await freed;
     }

@@ -64,6 +64,13 @@ class MetaIo {
     // Empty transactions over the whole ring, so that no older block remains (meta data 9.7).
     Task<int> initialise_al(const ActivityLog& log);
 
+    // The area is at a new place from now on. Nothing but the superblock is written until moved(), which
+    // comes when that is on stable storage: the old one may lie where activity log and bitmap are to be.
+    Task<> move_to(const meta::Layout& layout);
+    void moved();
+    // Zeroes over what was a superblock.
+    Task<int> wipe(Sector old_superblock);
+
     Task<int> read_bitmap(Bitmap& bitmap);
     // All dirty pages; a page that gets dirty meanwhile may or may not be included.
     Task<int> write_bitmap(Bitmap& bitmap);
@@ -90,6 +97,7 @@ class MetaIo {
     MetaBuffer pages_;
     bool block_busy_ = false;
     bool pages_busy_ = false;
+    bool moving_ = false;
     Event freed_;
     uint64_t wanted_ = 0;
     uint64_t durable_ = 0;

@@ -83,6 +83,9 @@ void Connection::block_ack(Device& device, Command command, const wire::BlockAck
         case Command::rs_cancel:
             resync_answer(device, command, ack);
             break;
+        case Command::ov_result:
+            verify_result(device, ack);
+            break;
         default:
             unknown_ack(device, command, ack);
     }
@@ -147,7 +150,16 @@ void Connection::neg_ack(Device& device, const wire::BlockAck& ack) {
     if (in_range) device.set_out_of_sync(ack.sector, ack.size_bytes);
 }
 
+void Connection::verify_result(Device& device, const wire::BlockAck& ack) {
+    const uint64_t sectors = ack.size_bytes / sector_bytes;
+    if (ack.sector.value > device.size_sectors() || sectors > device.size_sectors() - ack.sector.value)
+        unknown_ack(device, Command::ov_result, ack);
+    else
+        device.verify.result_arrived(ack.sector, ack.size_bytes, ack.block_id == wire::block_id_in_sync);
+}
+
 void Connection::resync_answer(Device& device, Command command, const wire::BlockAck& ack) {
+    if (command == Command::neg_rs_dreply && device.verify.block_refused(ack.sector, ack.size_bytes)) return;
     PeerRequest* request = device.resync.find_outstanding(ack.sector, ack.size_bytes);
     if (!request)
         stray_resync_ack(device, command, ack);

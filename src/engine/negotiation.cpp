@@ -1,6 +1,7 @@
 // What two nodes tell each other of a volume, and what they conclude from it (states 3.1, 3.3, 5; wire
 // protocol 5, 6.3).
 #include <algorithm>
+#include <utility>
 
 #include "engine/core.hpp"
 
@@ -11,6 +12,7 @@ namespace duplex::engine {
 
 void Device::send_parameters() {
     discard_mine = core_.connection.discard_my_data();
+    resize_pending_ = false;
     reset_sequences();
     send_sync_param();
     send_sizes(false);
@@ -32,11 +34,13 @@ bool Device::send_sync_param() {
                                              packet);
 }
 
-bool Device::send_sizes(bool ask_for_reply) {
+bool Device::send_sizes(bool ask_for_reply, uint16_t flags) {
     wire::Sizes packet;
+    packet.dds_flags = flags;
     wire::QueueLimits limits;
     if (has_disk(DiskState::negotiating)) {
-        packet.d_size_sectors = disk->usable_sectors;
+        if (const Status looked = look_at_sizes(); !looked) log_line(LogLevel::error, looked.error().text);
+        packet.d_size_sectors = usable_now();
         packet.u_size_sectors = user_size_sectors_;
         packet.max_bio_size_bytes = std::min(disk->data.limits().io_bytes_max, wire::data_bytes_max);
         limits.physical_block_size_bytes = disk->data.limits().physical_block_bytes;
@@ -98,23 +102,25 @@ void Device::receive_sync_param(const wire::SyncParam& packet) {
 Task<> Device::receive_sizes(wire::Sizes packet) {
     peer_disk_sectors = packet.d_size_sectors;
     const uint64_t old_size = size_sectors_;
+    bool own_disk_grew = false;
     if (has_disk(DiskState::negotiating)) {
         uint64_t user_size = packet.u_size_sectors;
         if (state_.conn == ConnState::wf_report_params && (user_size == 0 || user_size_sectors_ == 0))
             user_size = std::max(user_size, user_size_sectors_);
         else if (state_.conn == ConnState::wf_report_params)
             user_size = std::min(user_size, user_size_sectors_);
-        const uint64_t new_size = meta::effective_size({user_size, disk->usable_sectors, peer_disk_sectors,
-                                                        disk->meta_io.superblock.la_size_sectors,
-                                                        state_.conn >= ConnState::connected, false})
-                                      .size_sectors;
+        const uint64_t announced = disk->usable_sectors;
+        if (const Status looked = look_at_sizes(); !looked) log_line(LogLevel::error, looked.error().text);
+        const uint64_t new_size = size_with(user_size, packet.dds_flags).size_sectors;
         if (new_size < size_sectors_ && state_.disk >= DiskState::outdated &&
             (state_.conn < ConnState::connected || state_.pdsk == DiskState::diskless)) {
             core_.connection.go_stand_alone("The peer's disk size is too small!");
             co_return;
         }
-        Task<int> determined = determine_size(user_size);
+        Task<int> determined = determine_size(user_size, packet.dds_flags);
         co_await determined;
+        if (!disk) co_return;
+        own_disk_grew = disk->usable_sectors != announced;
     } else {
         const uint64_t size = packet.c_size_sectors   ? packet.c_size_sectors
                               : packet.u_size_sectors ? packet.u_size_sectors
@@ -133,24 +139,15 @@ Task<> Device::receive_sizes(wire::Sizes packet) {
         co_return;
     }
     if (state_.conn <= ConnState::wf_report_params) co_return;
-    if (packet.c_size_sectors != size_sectors_) send_sizes(false);
-    const bool grew = size_sectors_ > old_size && old_size > 0;
-    if (grew && state_.conn == ConnState::connected && state_.pdsk >= DiskState::inconsistent &&
-        state_.disk >= DiskState::inconsistent && !(packet.dds_flags & wire::Sizes::no_resync))
+    if (packet.c_size_sectors != size_sectors_ || own_disk_grew) send_sizes(false, packet.dds_flags);
+    const bool grew = size_sectors_ > old_size && old_size > 0 && state_.conn == ConnState::connected;
+    if (packet.dds_flags & wire::Sizes::no_resync || !(grew || std::exchange(resize_pending_, false)))
+        co_return;
+    resize_pending_ = false;
+    if (state_.pdsk >= DiskState::inconsistent && state_.disk >= DiskState::inconsistent)
         resync_new_area();
-}
-
-// The new area is dirty on both sides; the Primary, or else the resolver, is its source (states 18.3).
-void Device::resync_new_area() {
-    const bool source =
-        state_.role != state_.peer ? state_.role == Role::primary : core_.connection.resolver();
-    if (source) {
-        core_.tasks.add(resync.start(false));
-        return;
-    }
-    State wanted = state();
-    wanted.conn = ConnState::wf_sync_uuid;
-    change_state(wanted, ChangeKind::wish);
+    else
+        disk->resync_after_negotiation = true;
 }
 
 Task<> Device::receive_uuids(wire::Uuids packet) {
@@ -208,8 +205,15 @@ bool Device::shows_data_of_peer(const wire::Uuids& peer) const {
            (exposed_data_uuid == 0 || descends_from_exposed(peer));
 }
 
-// End of a resync as the target reports it (states 3.3 a). true: the packet is dealt with.
+// End of a resync as the target reports it (states 3.3 a), of a verify as the source does (3.3 b). true: the
+// packet is dealt with.
 bool Device::confirms_end(const State& packet, DiskState& real) {
+    // The peer has ended a verify at its stop sector (3.3 b).
+    if (state_.conn == ConnState::verify_t && state_.disk == DiskState::up_to_date &&
+        packet.conn == ConnState::connected && real == DiskState::up_to_date) {
+        verify.peer_finished();
+        return true;
+    }
     const bool expected = (state_.pdsk == DiskState::inconsistent || state_.pdsk == DiskState::consistent) &&
                           real >= DiskState::inconsistent && state_.conn > ConnState::connected &&
                           state_.disk == DiskState::up_to_date;

@@ -13,6 +13,11 @@ bool all_zero(const uint8_t* data, uint32_t size_bytes) {
     return data[0] == 0 && std::equal(data, data + size_bytes - 1, data + 1);
 }
 
+// Made by this node, not asked for by the peer.
+bool is_own(PeerKind kind) {
+    return kind == PeerKind::resync_write || kind == PeerKind::verify_block;
+}
+
 uint64_t kib(uint64_t bytes) {
     return (bytes + 1023) / 1024;
 }
@@ -51,7 +56,7 @@ PeerRequest* PeerIo::take(PeerKind kind, Sector sector, uint32_t size_bytes, uin
         return nullptr;
     }
     in_service_.push_back(*request);
-    if (kind == PeerKind::resync_write) ++resync_writes_;
+    if (is_own(kind)) ++own_requests_;
     return request;
 }
 
@@ -60,13 +65,17 @@ bool PeerIo::take_buffer(PeerRequest& request) {
     return request.buffer != nullptr;
 }
 
+void PeerIo::give_buffer(PeerRequest& request) {
+    if (!request.buffer) return;
+    core_.peer_buffers.give(request.buffer, request.size_bytes);
+    request.buffer = nullptr;
+    core_.room_again();
+}
+
 void PeerIo::give(PeerRequest& request) {
-    if (request.buffer) {
-        core_.peer_buffers.give(request.buffer, request.size_bytes);
-        request.buffer = nullptr;
-    }
+    give_buffer(request);
     in_service_.remove(request);
-    if (request.kind == PeerKind::resync_write) --resync_writes_;
+    if (is_own(request.kind)) --own_requests_;
     core_.peer_requests.give(&request);
     core_.room_again();
 }
@@ -103,7 +112,16 @@ void PeerIo::local_completed(PeerRequest& request, int error) {
             resync_read_completed(request, error);
             break;
         case PeerKind::resync_write:
-            resync_write_completed(request, error);
+            if (request.compares)
+                device_.resync.own_block_read(request, error);
+            else
+                resync_write_completed(request, error);
+            break;
+        case PeerKind::verify_read:
+            device_.verify.peer_block_read(request, error);
+            break;
+        case PeerKind::verify_block:
+            device_.verify.own_block_read(request, error);
     }
     device_.unuse_disk();
     core_.notify();
@@ -140,9 +158,7 @@ void PeerIo::packet_done(PeerRequest& request) {
     if (request.kind == PeerKind::read || request.orphan) {
         give(request);
     } else if (request.buffer) {  // resync_read: only the ack is still to come
-        core_.peer_buffers.give(request.buffer, request.size_bytes);
-        request.buffer = nullptr;
-        core_.room_again();
+        give_buffer(request);
         if (!request.answered) give(request);
     }
 }
@@ -385,6 +401,7 @@ void PeerIo::resync_read_completed(PeerRequest& read, int error) {
     if (read.command == wire::Command::csum_rs_request && core_.connection.csums() &&
         digest(*core_.connection.csums(), {read.buffer, read.size_bytes}).equals(read.digest.view())) {
         device_.set_in_sync(read.sector, read.size_bytes);
+        device_.resync.count_equal(read);
         send_ack(wire::Command::rs_is_in_sync, read);
         end_resync_read(read);
         device_.resync.check_complete();
@@ -395,8 +412,7 @@ void PeerIo::resync_read_completed(PeerRequest& read, int error) {
     if (read.command == wire::Command::rs_thin_req && all_zero(read.buffer, read.size_bytes)) {
         core_.connection.link.send_packet(Channel::data, wire::Command::rs_deallocated, device_.wire_number(),
                                           wire::BlockDesc{read.sector, read.size_bytes});
-        core_.peer_buffers.give(read.buffer, read.size_bytes);
-        read.buffer = nullptr;
+        give_buffer(read);
         return;
     }
     if (!send_block(read, wire::Command::rs_data_reply)) end_resync_read(read);
@@ -464,6 +480,25 @@ void PeerIo::resync_write_completed(PeerRequest& write, int error) {
     if (!error) device_.set_in_sync(write.sector, write.size_bytes);
     send_ack(error ? wire::Command::neg_ack : wire::Command::rs_write_ack, write);
     device_.resync.block_written(write, error == 0);
+}
+
+// ---- online verify, as target
+// --------------------------------------------------------------------------------------
+
+void PeerIo::await_answer(PeerRequest& read) {
+    read.submitted = false;
+    read.answered = true;
+    give_buffer(read);
+}
+
+void PeerIo::verify_read_answered(Sector sector, uint32_t size_bytes) {
+    for (PeerRequest& read : in_service_) {
+        if (read.kind != PeerKind::verify_read || !read.answered || read.sector != sector ||
+            read.size_bytes != size_bytes)
+            continue;
+        end_resync_read(read);
+        return;
+    }
 }
 
 void PeerIo::forget_resync_extents() {

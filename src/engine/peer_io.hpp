@@ -31,6 +31,7 @@ class PeerIo {
     PeerRequest* take(PeerKind kind, Sector sector, uint32_t size_bytes, uint32_t buffer_bytes);
     bool take_buffer(PeerRequest& request);
     void give(PeerRequest& request);
+    void give_buffer(PeerRequest& request);
 
     // Called again and again until it says yes; by then the write is at the disk, or answered.
     Started start_write(PeerRequest& write);
@@ -45,6 +46,13 @@ class PeerIo {
     // false: there is no such block.
     bool resync_block_acked(Sector sector, uint32_t size_bytes, bool written);
 
+    // ---- online verify
+    void read_block(PeerRequest& request) { submit(request, IoKind::read); }
+    // Its digest is on its way; the extent stays locked until the peer has compared it.
+    void await_answer(PeerRequest& read);
+    void verify_read_answered(Sector sector, uint32_t size_bytes);
+    void end_resync_read(PeerRequest& read);
+
     // The end of a turn: waiting resync reads try for their extents again.
     void retry_resync_reads();
 
@@ -56,7 +64,7 @@ class PeerIo {
     bool quiet() const { return at_disk_ == 0; }
     // As source: of blocks that were sent and are not acknowledged.
     uint64_t unacknowledged_resync_bits();
-    uint32_t unacked() const { return static_cast<uint32_t>(in_service_.size()) - resync_writes_; }
+    uint32_t unacked() const { return static_cast<uint32_t>(in_service_.size()) - own_requests_; }
     // The locks on resync extents are void as a whole.
     void forget_resync_extents();
     // The connection is gone: what waits is dropped, what is at the disk will be when it comes back.
@@ -75,7 +83,6 @@ class PeerIo {
     bool send_block(PeerRequest& request, wire::Command command);
     bool send_ack(wire::Command command, const PeerRequest& request);
     bool lock_and_read(PeerRequest& read);
-    void end_resync_read(PeerRequest& read);
 
     Core& core_;
     Device& device_;
@@ -83,7 +90,7 @@ class PeerIo {
     List<PeerRequest, InQueue> waiting_reads_;  // resync reads that wait for their extent
     uint32_t active_writes_ = 0;
     uint32_t at_disk_ = 0;
-    uint32_t resync_writes_ = 0;  // of in_service_
+    uint32_t own_requests_ = 0;  // of in_service_
 };
 
 }  // namespace duplex::engine

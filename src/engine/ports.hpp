@@ -57,6 +57,8 @@ class Disk {
   public:
     virtual void submit(DiskIo& io) = 0;
     virtual const DiskLimits& limits() const = 0;
+    // Looks at the size again, at once: the device may have been enlarged. limits() follows.
+    virtual Status refresh_size() = 0;
 
   protected:
     ~Disk() = default;

@@ -96,6 +96,10 @@ bool Connection::dispatch(Device& device, const wire::PacketReader& reader) {
         case Command::rs_thin_req:
         case Command::csum_rs_request:
             return receive_resync_request(device, reader);
+        case Command::ov_request:
+            return receive_verify_request(device, reader);
+        case Command::ov_reply:
+            return receive_verify_reply(device, reader);
         case Command::out_of_sync:
             return receive_out_of_sync(device, reader);
         case Command::bitmap:
@@ -376,6 +380,29 @@ bool Connection::receive_resync_request(Device& device, const wire::PacketReader
     return true;
 }
 
+bool Connection::receive_verify_request(Device& device, const wire::PacketReader& reader) {
+    const wire::PacketInfo& info = reader.info();
+    const Result<wire::BlockRequest> packet = wire::decode_block_request(info, reader.body());
+    if (!packet) return protocol_error(packet.error());
+    const Status in_range =
+        wire::check_range(info, packet->sector, packet->size_bytes, device.size_sectors());
+    if (!in_range) return protocol_error(in_range.error());
+    if (!verify_) return protocol_error(error("P_OV_REQUEST, volume {}: no verify-alg", device.number()));
+    PeerRequest* read =
+        device.peer.take(PeerKind::verify_read, packet->sector, packet->size_bytes, packet->size_bytes);
+    if (!read) return no_room();
+    read->block_id = packet->block_id;
+    device.verify.request_arrived(packet->sector);
+    device.peer.serve_resync_read(*read);
+    return true;
+}
+
+bool Connection::receive_verify_reply(Device& device, const wire::PacketReader& reader) {
+    const Result<wire::BlockRequest> packet = wire::decode_block_request(reader.info(), reader.body());
+    if (!packet) return protocol_error(packet.error());
+    return device.verify.reply_arrived(packet->sector, packet->size_bytes, reader.digest()) || no_room();
+}
+
 bool Connection::receive_data_reply(Device& device, const wire::PacketReader& reader) {
     AppRequest* read = std::exchange(incoming_read_, nullptr);
     if (!digest_matches(reader)) return false;
@@ -426,8 +453,7 @@ bool Connection::receive_out_of_sync(Device& device, const wire::PacketReader& r
 bool Connection::receive_state_request(Device& device, const wire::PacketReader& reader) {
     const StateChangeRequest request = wire::decode_state_change_request(reader.body());
     StateChangeResult result = StateChangeResult::not_supported;
-    const auto kind = wire::known_request(Command::state_chg_req, request);
-    if (kind && *kind != wire::StateChangeKind::start_verify)
+    if (wire::known_request(Command::state_chg_req, request))
         result = device.peer_requests_state(mirror(request));
     link.send_packet(Channel::meta, Command::state_chg_reply, device.wire_number(),
                      wire::StateChangeReply{static_cast<int32_t>(result)});

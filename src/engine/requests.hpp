@@ -85,6 +85,8 @@ enum class PeerKind : uint8_t {
     read,          // P_DATA_REQUEST
     resync_read,   // P_RS_DATA_REQUEST, P_RS_THIN_REQ, P_CSUM_RS_REQUEST: we are the source
     resync_write,  // our own request as target, and the block that answers it
+    verify_read,   // P_OV_REQUEST: we are the verify target
+    verify_block,  // our own request as verify source, and our block that it is compared with
 };
 
 // A request of the peer's, or of our resync, that touches the local disk on the peer's behalf.
@@ -116,6 +118,7 @@ struct PeerRequest final : ListNode<InService>, ListNode<InQueue>, AlUser {
     bool extent_locked = false;  // holds a reference on its resync extent
     bool submitted = false;      // at the disk
     bool packet_queued = false;  // in the link's hands
+    bool compares = false;       // resync_write: our own block is read for its checksum
     bool answered = false;       // resync_read: the block is on its way, or with the peer
     bool orphan = false;         // the connection it belongs to is gone
     bool receive_acked = false;  // protocol B
@@ -124,7 +127,7 @@ struct PeerRequest final : ListNode<InService>, ListNode<InQueue>, AlUser {
     DigestValue digest;  // P_CSUM_RS_REQUEST: the target's
 
     void reset() {
-        extent_locked = submitted = packet_queued = answered = orphan = receive_acked = false;
+        extent_locked = submitted = packet_queued = compares = answered = orphan = receive_acked = false;
         sequence_passed = extents_asked = false;
         dp_flags = seq_num = 0;
         block_id = wire::block_id_resync;

@@ -82,6 +82,16 @@ void Resource::invalidate_remote(unsigned volume, Done done) {
         volume, [](Device& device) { return device.invalidate(true); }, std::move(done));
 }
 
+void Resource::resize(unsigned volume, const ResizeCommand& command, Done done) {
+    core_->start_command(
+        volume, [command](Device& device) { return device.resize(command); }, std::move(done));
+}
+
+void Resource::verify(unsigned volume, const VerifyCommand& command, Done done) {
+    core_->start_command(
+        volume, [command](Device& device) { return device.verify.command(command); }, std::move(done));
+}
+
 void Resource::pause_sync(unsigned volume, Done done) {
     core_->start_command(
         volume, [](Device& device) { return device.pause_sync(true); }, std::move(done));

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/buffer_pool.hpp"
@@ -96,6 +97,17 @@ struct PrimaryCommand {
     bool force = false;  // --force, --overwrite-data-of-peer
 };
 
+struct ResizeCommand {
+    uint64_t size_sectors = 0;  // 0: all that both disks have
+    bool assume_peer_has_space = false;
+    bool assume_clean = false;
+};
+
+struct VerifyCommand {
+    std::optional<uint64_t> start_sector;  // else where the last run ended
+    uint64_t stop_sector = UINT64_MAX;
+};
+
 // Sizes of everything that is allocated once.
 struct Limits {
     size_t buffer_arena_bytes = size_t{48} << 20;  // the applications' data in flight
@@ -133,6 +145,9 @@ class Resource {
     void outdate(unsigned volume, Done done);
     void invalidate(unsigned volume, Done done);
     void invalidate_remote(unsigned volume, Done done);
+    void resize(unsigned volume, const ResizeCommand& command, Done done);
+    // Answered when it runs.
+    void verify(unsigned volume, const VerifyCommand& command, Done done);
     void pause_sync(unsigned volume, Done done);
     void resume_sync(unsigned volume, Done done);
     void suspend_io(unsigned volume, Done done);

@@ -76,15 +76,17 @@ void Resync::begin(bool target) {
     target_ = target;
     running_ = true;
     finishing_ = peer_finished_ = false;
-    position_ = failed_bits_ = paused_ms_ = 0;
-    total_bits_ = device_.bitmap.set_bits();
-    started_ms_ = pause_began_ms_ = bitmap_written_ms_ = core_.ports.clock.now_ms();
-    mark_at_ = 0;
-    std::fill_n(mark_ms_, marks, started_ms_);
-    std::fill_n(mark_left_, marks, total_bits_);
+    position_ = failed_bits_ = equal_bits_ = 0;
+    const config::NetOptions& net = core_.connection.options();
+    checksums_ = core_.connection.csums() &&
+                 (!target || !net.csums_after_crash_only || (device_.disk && device_.disk->crashed_primary));
+    const uint64_t total_bits = device_.bitmap.set_bits();
+    bitmap_written_ms_ = core_.ports.clock.now_ms();
+    marks_.begin(bitmap_written_ms_, total_bits);
+    if (is_paused(device_.state().conn)) marks_.pause(bitmap_written_ms_);
     control_.reset();
     device_.log(LogLevel::info, "Began resync as {} (will sync {} KB [{} bits set]).",
-                name_of(device_.state().conn), total_bits_ * 4, total_bits_);
+                name_of(device_.state().conn), total_bits * 4, total_bits);
     core_.ports.clock.arm(timer_, 0);
 }
 
@@ -92,11 +94,11 @@ void Resync::state_changed(ConnState old_conn, ConnState new_conn) {
     if (is_paused(old_conn) == is_paused(new_conn) && is_resync(old_conn) == is_resync(new_conn)) return;
     const uint64_t now = core_.ports.clock.now_ms();
     if (is_paused(new_conn)) {
-        pause_began_ms_ = now;
+        marks_.pause(now);
         // No tick will try again for the extent that is closed to writes and not ours yet.
         if (target_ && device_.disk) device_.disk->resync_extents.reopen_unlocked();
     }
-    if (is_paused(old_conn)) paused_ms_ += now - pause_began_ms_;
+    if (is_paused(old_conn)) marks_.resume(now);
     if (is_resync(old_conn) && !is_resync(new_conn)) reset();
     if (running_ && !is_paused(new_conn)) core_.ports.clock.arm(timer_, 0);
 }
@@ -119,8 +121,8 @@ void Resync::reset() {
 
 void Resync::tick() {
     if (!running_) return;
-    mark();
     const uint64_t now = core_.ports.clock.now_ms();
+    marks_.mark(now, device_.bitmap.set_bits());
     if (device_.disk && device_.bitmap.dirty_pages() > 0 &&
         now - bitmap_written_ms_ >= bitmap_write_interval_ms) {
         bitmap_written_ms_ = now;
@@ -146,11 +148,13 @@ Task<> Resync::write_bitmap() {
 // extent, and the bits that are set.
 uint32_t Resync::request_bytes(BitNr first, int64_t allowed, int64_t& blocks) const {
     const uint32_t bytes_max = std::min(request_bytes_max, device_.disk->data.limits().io_bytes_max);
+    const bool thin = core_.connection.features() & wire::feature::thin_resync;
+    const uint32_t thin_bytes = thin ? device_.disk->options.rs_discard_granularity_bytes : 0;
     uint64_t bit = first.value;
     uint32_t bytes = bit_bytes;
     unsigned align = 1;
     blocks = 1;
-    while (blocks < allowed && bytes + bit_bytes <= bytes_max &&
+    while (blocks < allowed && bytes != thin_bytes && bytes + bit_bytes <= bytes_max &&
            first_sector_of(first).value % (8u << align) == 0) {
         const uint64_t next = bit + 1;
         if (next % bits_per_resync_extent == 0 || next >= device_.bitmap.bits() ||
@@ -180,7 +184,7 @@ bool Resync::make_request(int64_t& made, int64_t allowed) {
     }
     int64_t blocks = 0;
     const uint32_t bytes = request_bytes(*bit, allowed - made, blocks);
-    PeerRequest* request = device_.peer.take(PeerKind::resync_write, sector, bytes, 0);
+    PeerRequest* request = device_.peer.take(PeerKind::resync_write, sector, bytes, checksums_ ? bytes : 0);
     if (!request) {
         device_.disk->resync_extents.unlock(resync_extent_of(sector));
         position_ = bit->value;
@@ -191,9 +195,42 @@ bool Resync::make_request(int64_t& made, int64_t allowed) {
     position_ = bit->value + static_cast<uint64_t>(blocks);
     made += blocks;
     control_.requested(bytes / static_cast<int64_t>(sector_bytes));
-    return core_.connection.link.send_packet(Channel::data, wire::Command::rs_data_request,
-                                             device_.wire_number(),
-                                             wire::BlockRequest{sector, wire::block_id_resync, bytes});
+    if (!checksums_) return send_request(*request);
+    request->compares = true;
+    device_.peer.read_block(*request);
+    return true;
+}
+
+bool Resync::send_request(PeerRequest& request) {
+    Connection& connection = core_.connection;
+    const wire::BlockRequest packet{request.sector, wire::block_id_resync, request.size_bytes};
+    if (request.digest.size > 0)
+        return connection.link.send_with_digest(Channel::data, wire::Command::csum_rs_request,
+                                                device_.wire_number(), packet, request.digest.view());
+    const bool thin = (connection.features() & wire::feature::thin_resync) &&
+                      request.size_bytes == device_.disk->options.rs_discard_granularity_bytes;
+    return connection.link.send_packet(Channel::data,
+                                       thin ? wire::Command::rs_thin_req : wire::Command::rs_data_request,
+                                       device_.wire_number(), packet);
+}
+
+// A block that cannot be read is asked for as it is.
+void Resync::own_block_read(PeerRequest& request, int error) {
+    request.compares = false;
+    if (error) device_.data_io_failed(error, true);
+    if (request.orphan) {
+        device_.peer.give(request);
+        return;
+    }
+    request.submitted = false;
+    const auto algorithm = core_.connection.csums();
+    if (!error && algorithm) request.digest = digest(*algorithm, {request.buffer, request.size_bytes});
+    device_.peer.give_buffer(request);
+    send_request(request);
+}
+
+void Resync::count_equal(const PeerRequest& request) {
+    equal_bits_ += bits_for(request.size_bytes / sector_bytes);
 }
 
 PeerRequest* Resync::find_outstanding(Sector sector, uint32_t size_bytes) {
@@ -215,6 +252,7 @@ void Resync::block_written(PeerRequest& request, bool in_sync) {
 
 void Resync::block_in_sync(PeerRequest& request) {
     answered(request);
+    count_equal(request);
     device_.set_in_sync(request.sector, request.size_bytes);
     done_with(request);
 }
@@ -281,9 +319,13 @@ Task<> Resync::finish() {
     if (!complete()) co_return;
 
     const uint64_t now = core_.ports.clock.now_ms();
-    const uint64_t seconds = std::max<uint64_t>((now - started_ms_ - paused_ms_) / 1000, 1);
-    device_.log(LogLevel::info, "Resync done (total {} sec; paused {} sec; {} K/sec)",
-                (now - started_ms_) / 1000, paused_ms_ / 1000, (total_bits_ - failed_bits_) * 4 / seconds);
+    device_.log(LogLevel::info, "Resync done (total {} sec; paused {} sec; {} K/sec)", marks_.running_s(now),
+                marks_.paused_s(), marks_.average_kib(now, marks_.total_bits() - failed_bits_));
+    const uint64_t total = marks_.total_bits();
+    if (checksums_)
+        device_.log(LogLevel::info, "{} % had equal checksums, eliminated: {}K; transferred {}K total {}K",
+                    total == 0 ? 0 : equal_bits_ * 100 / total, equal_bits_ * 4,
+                    (total - std::min(total, equal_bits_)) * 4, total * 4);
     if (failed_bits_ == 0) {
         device_.resync_succeeded(target_);
     } else {
@@ -307,30 +349,10 @@ State Resync::finished_state() const {
 // ---- progress (states 12.5, cli 26.4)
 // -------------------------------------------------------------------------------
 
-void Resync::mark() {
-    const uint64_t now = core_.ports.clock.now_ms();
-    const uint64_t left = device_.bitmap.set_bits();
-    if (now - mark_ms_[mark_at_] < mark_interval_ms || left == mark_left_[mark_at_] ||
-        is_paused(device_.state().conn)) {
-        return;
-    }
-    mark_at_ = (mark_at_ + 1) % marks;
-    mark_ms_[mark_at_] = now;
-    mark_left_[mark_at_] = left;
-}
-
 std::optional<SyncProgress> Resync::progress() const {
     if (!running_ || !is_resync(device_.state().conn)) return std::nullopt;
-    SyncProgress p;
-    p.total_bits = total_bits_;
-    p.left_bits = device_.bitmap.set_bits();
+    SyncProgress p = marks_.progress(core_.ports.clock.now_ms(), device_.bitmap.set_bits());
     p.failed_bits = failed_bits_;
-    p.started_ms = started_ms_;
-    p.now_ms = core_.ports.clock.now_ms();
-    p.paused_ms = paused_ms_ + (is_paused(device_.state().conn) ? p.now_ms - pause_began_ms_ : 0);
-    const size_t reference = (mark_at_ + 2) % marks;
-    p.mark_ms = mark_ms_[reference];
-    p.mark_left_bits = mark_left_[reference];
     if (target_) p.wanted_kib = control_.wanted_kib();
     p.position_bit = position_;
     return p;

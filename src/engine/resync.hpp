@@ -9,6 +9,7 @@
 #include "engine/requests.hpp"
 #include "engine/resync_control.hpp"
 #include "engine/status.hpp"
+#include "engine/sync_marks.hpp"
 #include "engine/task.hpp"
 
 namespace duplex::engine {
@@ -35,8 +36,10 @@ class Resync {
     void block_refused(PeerRequest& request);                // P_NEG_RS_DREPLY
     void block_cancelled(PeerRequest& request);              // P_RS_CANCEL
     void answered(const PeerRequest& request);
+    void own_block_read(PeerRequest& request, int error);  // for its checksum (12.7)
 
     // ---- both
+    void count_equal(const PeerRequest& request);
     void count_failed(uint64_t bits) { failed_bits_ += bits; }
     uint64_t failed_bits() const { return failed_bits_; }
     // Done, but for the failed blocks.
@@ -67,35 +70,28 @@ class Resync {
     void begin(bool target);
     void tick();
     bool make_request(int64_t& made, int64_t allowed);
+    bool send_request(PeerRequest& request);
     uint32_t request_bytes(BitNr first, int64_t allowed, int64_t& blocks) const;
     void done_with(PeerRequest& request);
-    void mark();
     Task<> write_bitmap();
     Task<> finish();
     wire::State finished_state() const;
-
-    static constexpr size_t marks = 8;
-    static constexpr uint64_t mark_interval_ms = 3000;
 
     Core& core_;
     Device& device_;
     Tick timer_;
     ResyncControl control_;
+    SyncMarks marks_;
     List<PeerRequest, InQueue> outstanding_;
     bool target_ = false;
     bool running_ = false;
     bool finishing_ = false;
     bool peer_finished_ = false;
+    bool checksums_ = false;  // target: asks with the checksum of its own block
+    uint64_t equal_bits_ = 0;
     uint64_t position_ = 0;  // the next bit to look at
-    uint64_t total_bits_ = 0;
     uint64_t failed_bits_ = 0;
-    uint64_t started_ms_ = 0;
-    uint64_t paused_ms_ = 0;
-    uint64_t pause_began_ms_ = 0;
     uint64_t bitmap_written_ms_ = 0;
-    uint64_t mark_ms_[marks] = {};
-    uint64_t mark_left_[marks] = {};
-    size_t mark_at_ = 0;
 };
 
 }  // namespace duplex::engine

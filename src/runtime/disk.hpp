@@ -22,8 +22,7 @@ class Disk final : public engine::Disk, public ListNode<Disk> {
     void submit(engine::DiskIo& io) override;
     const engine::DiskLimits& limits() const override { return device_.limits; }
 
-    // Reads the size again (an enlarged logical volume); limits() follows.
-    Status refresh_size();
+    Status refresh_size() override;
 
     // No submit() any more; what is in flight still completes. Then closes the device and destroys itself.
     void close();

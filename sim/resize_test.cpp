@@ -1,0 +1,169 @@
+#include <gtest/gtest.h>
+
+#include "sim/two_nodes.hpp"
+
+namespace duplex::sim {
+namespace {
+
+using engine::ResizeCommand;
+
+constexpr uint64_t mib = 2048;  // sectors
+
+class ResizeTest : public testing::Test {
+  protected:
+    static TwoNodes::Command resize(ResizeCommand wanted = {}) {
+        return [wanted](engine::Resource& r, engine::Done done) { r.resize(0, wanted, std::move(done)); };
+    }
+    static bool synced(TwoNodes& nodes) {
+        return nodes.run_until([&] { return nodes.in_sync(); });
+    }
+    static uint64_t size(TwoNodes& nodes, unsigned side) { return nodes.status(side).size_sectors; }
+    // The devices beneath have more room, with old data in it.
+    static void enlarge(TwoNodes& nodes, unsigned side, uint64_t sectors) {
+        Disk& disk = nodes.node(side).data_disk();
+        const uint64_t old_size = disk.limits().size_sectors;
+        disk.enlarge(old_size + sectors);
+        for (uint64_t sector = old_size; sector < old_size + sectors; sector += 997)
+            nodes.damage(side, sector + side);
+    }
+    // Off and on again, with what is on stable storage.
+    static void restart(TwoNodes& nodes, unsigned side) {
+        nodes.node(side).stop(true);
+        nodes.node(side).start();
+        ASSERT_TRUE(nodes.attach(side).ok());
+        ASSERT_TRUE(nodes.connect(side).ok());
+        ASSERT_TRUE(synced(nodes));
+    }
+};
+
+TEST_F(ResizeTest, BothDisksHaveGrown) {
+    for (const bool external : {false, true}) {
+        TwoNodes nodes(8, [external](Scenario& s) { s.external_meta = {external, external}; });
+        nodes.mirrored();
+        nodes.write(0, 0, 256, 1);
+        for (const unsigned side : {0u, 1u}) enlarge(nodes, side, 12 * mib);
+        EXPECT_EQ(nodes.command(0, resize()).code, 1);
+        ASSERT_TRUE(nodes.run_until([&] { return size(nodes, 1) > 19 * mib; }));
+        ASSERT_TRUE(synced(nodes));
+        EXPECT_EQ(size(nodes, 0), size(nodes, 1));
+        EXPECT_EQ(size(nodes, 0) / mib, external ? 20u : 20u);
+        EXPECT_EQ(nodes.difference(), "");
+        EXPECT_EQ(nodes.journal.count("Began resync as SyncSource (will sync 12"), 1u) << "the new area only";
+        EXPECT_EQ(nodes.write(0, size(nodes, 0) - 8, 8, 7), 0);
+        nodes.scenario.data_sectors = size(nodes, 0);
+        restart(nodes, 1);
+        EXPECT_EQ(nodes.difference(), "");
+        restart(nodes, 0);
+        EXPECT_EQ(size(nodes, 0), nodes.scenario.data_sectors);
+    }
+}
+
+TEST_F(ResizeTest, TheSmallerDiskDecides) {
+    TwoNodes nodes(8);
+    nodes.mirrored();
+    enlarge(nodes, 0, 12 * mib);
+    EXPECT_EQ(nodes.command(0, resize()).code, 1);
+    nodes.run_for(1000);
+    const uint64_t first = size(nodes, 0);
+    EXPECT_EQ(first, size(nodes, 1));
+    EXPECT_LT(first, 9 * mib);
+    enlarge(nodes, 1, 5 * mib);
+    EXPECT_EQ(nodes.command(1, resize()).code, 1) << "the peer is Primary";
+    ASSERT_TRUE(nodes.run_until([&] { return size(nodes, 0) > 12 * mib; }));
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(size(nodes, 0), size(nodes, 1));
+    EXPECT_EQ(nodes.difference(), "");
+    EXPECT_EQ(nodes.command(0, resize({10 * mib, false, false})).code, 1) << "to a size that is asked for";
+    ASSERT_TRUE(nodes.run_until([&] { return size(nodes, 1) == 10 * mib; }));
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(size(nodes, 0), 10 * mib);
+    nodes.write(0, 10 * mib - 8, 8, 1);
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+TEST_F(ResizeTest, ACleanNewAreaIsNotResynced) {
+    TwoNodes nodes(8);
+    nodes.mirrored();
+    for (const unsigned side : {0u, 1u}) nodes.node(side).data_disk().enlarge(20 * mib);
+    EXPECT_EQ(nodes.command(0, resize({0, false, true})).code, 1);
+    ASSERT_TRUE(nodes.run_until([&] { return size(nodes, 0) > 18 * mib && size(nodes, 1) > 18 * mib; }));
+    nodes.run_for(2000);
+    EXPECT_TRUE(nodes.in_sync());
+    EXPECT_EQ(nodes.journal.count("Began resync"), 0u);
+}
+
+TEST_F(ResizeTest, AloneThePeersRoomCanBeAssumed) {
+    TwoNodes nodes(8);
+    nodes.mirrored();
+    ASSERT_TRUE(nodes.disconnect(0).ok());
+    enlarge(nodes, 0, 12 * mib);
+    EXPECT_EQ(nodes.command(0, resize()).code, 1);
+    EXPECT_LT(size(nodes, 0), 9 * mib);
+    EXPECT_EQ(nodes.command(0, resize({0, true, false})).code, 1);
+    EXPECT_GT(size(nodes, 0), 19 * mib);
+    enlarge(nodes, 1, 12 * mib);
+    ASSERT_TRUE(nodes.connect(0).ok());
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(size(nodes, 0), size(nodes, 1));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+TEST_F(ResizeTest, UnderLoad) {
+    TwoNodes nodes(8);
+    nodes.mirrored();
+    for (const unsigned side : {0u, 1u}) enlarge(nodes, side, 12 * mib);
+    nodes.start_command(0, resize());
+    uint64_t sector = 0;
+    for (int turns = 0; turns < 400; ++turns) {
+        for (uint8_t i = 0; i < 4; ++i, sector = (sector + 977) % (size(nodes, 0) - 64))
+            nodes.start_write(0, sector, 13, i);
+        nodes.run_for(5);
+    }
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_GT(size(nodes, 1), 19 * mib);
+    EXPECT_EQ(nodes.errors(), 0u);
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+// Whenever the power fails, the disk is found again, at its old end or its new one, and nothing is missing.
+TEST_F(ResizeTest, PowerFailureWhileTheMetaDataMove) {
+    for (uint64_t us = 0; us < 30'000; us += 600) {
+        TwoNodes nodes(8);
+        nodes.mirrored();
+        nodes.write(0, 0, 256, 1);
+        const uint64_t old_end = nodes.node(0).data_disk().limits().size_sectors;
+        for (const unsigned side : {0u, 1u}) enlarge(nodes, side, mib / 8);
+        nodes.start_command(0, resize());
+        const uint64_t end_us = nodes.scheduler.now_us() + us;
+        while (nodes.scheduler.now_us() < end_us && nodes.scheduler.step()) {
+        }
+        nodes.node(0).stop(true);
+        nodes.node(0).start();
+        if (!nodes.node(0).meta_data().superblock().ok()) {
+            nodes.node(0).data_disk().enlarge(old_end);
+            ASSERT_TRUE(nodes.node(0).data_disk().refresh_size().ok());
+        }
+        ASSERT_TRUE(nodes.attach(0).ok()) << us;
+        ASSERT_TRUE(nodes.connect(0).ok());
+        ASSERT_TRUE(synced(nodes)) << us << engine::describe(nodes.state(0));
+        EXPECT_EQ(nodes.difference(), "") << us;
+    }
+}
+
+TEST_F(ResizeTest, IsRefusedWhereItCannotBe) {
+    TwoNodes nodes(8, [](Scenario& s) { s.disk.resync_rate_kib = 1000; });
+    EXPECT_EQ(nodes.command(0, resize()).code, 138);
+    nodes.mirrored();
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    EXPECT_EQ(nodes.command(0, resize()).code, 131);
+    ASSERT_TRUE(nodes.primary(0).ok());
+    ASSERT_TRUE(
+        nodes.command(1, [](engine::Resource& r, engine::Done done) { r.invalidate(0, std::move(done)); })
+            .ok());
+    nodes.run_for(500);
+    EXPECT_EQ(nodes.command(0, resize()).code, 130);
+}
+
+}  // namespace
+}  // namespace duplex::sim

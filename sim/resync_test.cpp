@@ -1,0 +1,109 @@
+#include <gtest/gtest.h>
+
+#include "sim/two_nodes.hpp"
+
+namespace duplex::sim {
+namespace {
+
+TwoNodes::Command invalidate() {
+    return [](engine::Resource& r, engine::Done done) { r.invalidate(0, std::move(done)); };
+}
+
+bool synced(TwoNodes& nodes) {
+    return nodes.run_until([&] { return nodes.in_sync(); });
+}
+
+TEST(Resync, WithChecksumsOnlyWhatDiffersIsSent) {
+    for (const unsigned target : {0u, 1u}) {
+        TwoNodes nodes(8, [](Scenario& s) { s.net.csums_alg = "sha256"; });
+        nodes.mirrored();
+        nodes.write(0, 100, 64, 3);
+        ASSERT_TRUE(nodes.secondary(0).ok());
+        nodes.damage(target, 2000);
+        nodes.damage(target, 16383);
+        const uint64_t received = nodes.status(target).counters.received_kib;
+        ASSERT_TRUE(nodes.command(target, invalidate()).ok());
+        ASSERT_TRUE(synced(nodes));
+        EXPECT_EQ(nodes.difference(), "");
+        // Two of eight requests of 1 MiB.
+        EXPECT_EQ(nodes.journal.count("75 % had equal checksums, eliminated: 6144K; transferred 2048K"), 2u);
+        EXPECT_EQ(nodes.status(target).counters.received_kib - received, 2048u);
+    }
+}
+
+TEST(Resync, ChecksumsUnderLoad) {
+    TwoNodes nodes(16, [](Scenario& s) {
+        s.net.csums_alg = "crc32c";
+        s.disk.resync_rate_kib = 2000;
+    });
+    nodes.mirrored();
+    for (uint64_t sector = 0; sector < 16 * 2048; sector += 2048) nodes.write(0, sector, 128, 1);
+    ASSERT_TRUE(nodes.command(1, invalidate()).ok());
+    uint64_t sector = 0;
+    while (!nodes.in_sync()) {
+        for (uint8_t i = 0; i < 8; ++i, sector = (sector + 977 * 3) % (16 * 2048 - 64))
+            nodes.start_write(0, sector, 13, i % 2);
+        nodes.run_for(30);
+        ASSERT_LT(nodes.scheduler.now_us(), 200'000'000u);
+    }
+    EXPECT_EQ(nodes.errors(), 0u);
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+TEST(Resync, ChecksumsOnlyAfterACrash) {
+    TwoNodes nodes(8, [](Scenario& s) {
+        s.net.csums_alg = "sha256";
+        s.net.csums_after_crash_only = true;
+    });
+    nodes.mirrored();
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    ASSERT_TRUE(nodes.command(1, invalidate()).ok());
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(nodes.journal.count("0 % had equal checksums"), 1u) << "the source cannot know";
+    // Now node 1 crashes as Primary, and after a promotion of the other its changes are to be undone.
+    ASSERT_TRUE(nodes.primary(1).ok());
+    nodes.write(1, 0, 8, 1);
+    nodes.node(1).stop(true);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).conn < engine::ConnState::connected; }));
+    ASSERT_TRUE(nodes.primary(0).ok());
+    nodes.write(0, 64, 8, 2);
+    nodes.node(1).start();
+    ASSERT_TRUE(nodes.attach(1).ok());
+    ASSERT_TRUE(nodes.connect(1).ok());
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(nodes.difference(), "");
+    EXPECT_EQ(nodes.journal.count("% had equal checksums"), 3u);
+}
+
+TEST(Resync, AnUnreadableOwnBlockIsFetched) {
+    TwoNodes nodes(8, [](Scenario& s) {
+        s.net.csums_alg = "sha1";
+        s.disk.on_io_error = config::OnIoError::pass_on;
+    });
+    nodes.mirrored();
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    nodes.damage(1, 800);
+    nodes.node(1).data_disk().broken = {800, 801, 100, true, false};
+    ASSERT_TRUE(nodes.command(1, invalidate()).ok());
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+TEST(Resync, ThinRequestsLeaveZeroesWhereTheSourceHasThem) {
+    TwoNodes nodes(8, [](Scenario& s) { s.disk.rs_discard_granularity_bytes = 65536; });
+    nodes.mirrored();
+    nodes.write(0, 128, 128, 3);
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    for (const uint64_t sector : {0, 130, 2000, 16383}) nodes.damage(1, sector);
+    const uint64_t received = nodes.status(1).counters.received_kib;
+    const uint64_t sent = nodes.status(0).counters.sent_kib;
+    ASSERT_TRUE(nodes.command(1, invalidate()).ok());
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(nodes.difference(), "");
+    EXPECT_LT(nodes.status(0).counters.sent_kib - sent, 8192u / 4);
+    EXPECT_GT(nodes.status(1).counters.written_kib, received);
+}
+
+}  // namespace
+}  // namespace duplex::sim
