@@ -95,6 +95,8 @@ TEST_F(ResizeTest, ACleanNewAreaIsNotResynced) {
 TEST_F(ResizeTest, AloneThePeersRoomCanBeAssumed) {
     TwoNodes nodes(8);
     nodes.mirrored();
+    EXPECT_EQ(nodes.command(0, resize()).code, 1) << "no limit any more, for both";
+    nodes.run_for(1000);
     ASSERT_TRUE(nodes.disconnect(0).ok());
     enlarge(nodes, 0, 12 * mib);
     EXPECT_EQ(nodes.command(0, resize()).code, 1);
@@ -130,6 +132,7 @@ TEST_F(ResizeTest, UnderLoad) {
 TEST_F(ResizeTest, PowerFailureWhileTheMetaDataMove) {
     for (uint64_t us = 0; us < 30'000; us += 600) {
         TwoNodes nodes(8);
+        nodes.scenario.data_sectors = 0;  // no limit but the disks
         nodes.mirrored();
         nodes.write(0, 0, 256, 1);
         const uint64_t old_end = nodes.node(0).data_disk().limits().size_sectors;
@@ -140,13 +143,20 @@ TEST_F(ResizeTest, PowerFailureWhileTheMetaDataMove) {
         }
         nodes.node(0).stop(true);
         nodes.node(0).start();
+        // As if drbdmeta had moved them: found at the old end, and the device is large again afterwards.
+        Disk& disk = nodes.node(0).data_disk();
+        const uint64_t new_end = old_end + mib / 8;
         if (!nodes.node(0).meta_data().superblock().ok()) {
-            nodes.node(0).data_disk().enlarge(old_end);
-            ASSERT_TRUE(nodes.node(0).data_disk().refresh_size().ok());
+            disk.enlarge(old_end);
+            ASSERT_TRUE(disk.refresh_size().ok());
         }
         ASSERT_TRUE(nodes.attach(0).ok()) << us;
+        disk.enlarge(new_end);
         ASSERT_TRUE(nodes.connect(0).ok());
-        ASSERT_TRUE(synced(nodes)) << us << engine::describe(nodes.state(0));
+        if (!synced(nodes)) {
+            nodes.journal.print(stderr);
+            FAIL() << us << ": " << engine::describe(nodes.state(0));
+        }
         EXPECT_EQ(nodes.difference(), "") << us;
     }
 }

@@ -105,5 +105,64 @@ TEST(Resync, ThinRequestsLeaveZeroesWhereTheSourceHasThem) {
     EXPECT_GT(nodes.status(1).counters.written_kib, received);
 }
 
+// The application keeps its pace, and the resync goes on at c-min-rate about.
+TEST(Resync, StepsBackForTheApplications) {
+    for (const unsigned target : {0u, 1u}) {
+        uint64_t done_kib[2] = {0, 0};
+        for (const bool throttled : {false, true}) {
+            TwoNodes nodes(64, [throttled](Scenario& s) {
+                s.disk.resync_rate_kib = 8000;
+                s.disk.c_min_rate_kib = throttled ? 500 : 0;
+            });
+            nodes.mirrored();
+            if (target == 0) {
+                ASSERT_TRUE(nodes.secondary(0).ok());
+            }
+            ASSERT_TRUE(nodes.command(target, invalidate()).ok());
+            if (target == 0) {
+                ASSERT_TRUE(
+                    nodes.run_until([&] { return nodes.state(1).conn == engine::ConnState::sync_source; }));
+                ASSERT_TRUE(nodes.primary(1).ok());
+            }
+            const unsigned writer = 1 - target;
+            const uint64_t left_before = nodes.out_of_sync(target) * 4;
+            uint64_t sector = 0;
+            for (int turns = 0; turns < 600; ++turns, sector = (sector + 128) % 8192) {
+                nodes.start_write(writer, sector, 64, 1);
+                nodes.run_for(10);
+            }
+            done_kib[throttled] = left_before - nodes.out_of_sync(target) * 4;
+            EXPECT_EQ(nodes.errors(), 0u);
+            ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+            EXPECT_EQ(nodes.difference(), "");
+        }
+        EXPECT_GT(done_kib[0], 20'000u) << target;
+        EXPECT_LT(done_kib[1], done_kib[0] / 2) << target;
+        EXPECT_GT(done_kib[1], 2'000u) << target;
+    }
+}
+
+TEST(Reads, GoWhereThePolicySays) {
+    const struct {
+        config::ReadBalancing policy;
+        uint64_t remote;  // of 8 reads at multiples of 32 KiB
+    } rows[] = {{config::ReadBalancing::prefer_local, 0}, {config::ReadBalancing::prefer_remote, 8},
+                {config::ReadBalancing::round_robin, 4},  {config::ReadBalancing::least_pending, 0},
+                {config::ReadBalancing::striping_32k, 4}, {config::ReadBalancing::striping_1m, 0}};
+    for (const auto& row : rows) {
+        TwoNodes nodes(8, [&](Scenario& s) { s.disk.read_balancing = row.policy; });
+        nodes.mirrored();
+        const uint64_t before = nodes.status(1).counters.read_kib;
+        for (uint64_t i = 0; i < 8; ++i) {
+            nodes.write(0, i * 64, 8, static_cast<uint8_t>(i));
+            std::vector<uint8_t> data;
+            EXPECT_EQ(nodes.read(0, i * 64, 8, data), 0);
+            EXPECT_EQ(data, std::vector<uint8_t>(4096, static_cast<uint8_t>(i)));
+        }
+        EXPECT_EQ((nodes.status(1).counters.read_kib - before) / 4, row.remote)
+            << static_cast<int>(row.policy);
+    }
+}
+
 }  // namespace
 }  // namespace duplex::sim

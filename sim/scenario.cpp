@@ -130,14 +130,34 @@ void draw_faults(Random& random, Scenario& s) {
     s.outage_us_max = random.between(500'000, 15'000'000);
 }
 
+void draw_extras(Random& random, Scenario& s) {
+    s.net.verify_alg = "sha1";
+    s.weights.verify = weight(random, 60);
+    if (random.chance(50)) s.net.csums_alg = "crc32c";
+    if (s.net.protocol == config::Protocol::a && random.chance(70)) {
+        s.net.on_congestion = config::OnCongestion::pull_ahead;
+        s.net.congestion_fill_sectors = static_cast<uint32_t>(random.between(32, 1000));
+        s.net.congestion_extents = static_cast<uint32_t>(random.between(2, 67));
+    }
+    if (random.chance(30))
+        s.disk.fencing = s.net.protocol == config::Protocol::a ? config::Fencing::resource_only
+                                                               : config::Fencing::resource_and_stonith;
+    if (random.chance(30)) s.disk.rs_discard_granularity_bytes = 65536;
+    s.disk.read_balancing = static_cast<config::ReadBalancing>(random.below(11));
+}
+
 }  // namespace
 
-Scenario Scenario::draw(Random& random) {
+Scenario Scenario::draw(Random& random, uint64_t seed) {
     Scenario s;
     draw_machines(random, s);
     draw_configuration(random, s);
     draw_workload(random, s);
     draw_faults(random, s);
+    if (seed >= first_seed_with_extras) {
+        Random extras(~seed);
+        draw_extras(extras, s);
+    }
     return s;
 }
 
@@ -146,13 +166,15 @@ std::string Scenario::describe() const {
     return fmt::format(
         "{} KiB, protocol {}{}{}, cache {}/{}, meta {}/{}, depth {}, {} ranges, weights: power {} kill {} "
         "cut {} reset {} "
-        "disk {} promote {} demote {} disconnect {} detach {} invalidate {} pause {}{}{}",
+        "disk {} promote {} demote {} disconnect {} detach {} invalidate {} pause {} verify {}{}{}{}{}",
         data_sectors / 2, protocols[static_cast<int>(net.protocol)],
         net.allow_two_primaries ? " two-primaries" : "", workload.conflicting ? " conflicting" : "",
         disks[0].volatile_cache, disks[1].volatile_cache, external_meta[0] ? "external" : "internal",
         external_meta[1] ? "external" : "internal", workload.depth, workload.ranges.size(),
         weights.power_loss, weights.kill, weights.cut, weights.reset, weights.disk_error, weights.promote,
-        weights.demote, weights.disconnect, weights.detach, weights.invalidate, weights.pause,
+        weights.demote, weights.disconnect, weights.detach, weights.invalidate, weights.pause, weights.verify,
+        disk.fencing != config::Fencing::dont_care ? ", fencing" : "",
+        net.on_congestion != config::OnCongestion::block ? ", pulls ahead" : "",
         promote_anything ? ", promotes anything" : "", both_machines_fail ? ", both fail" : "");
 }
 

@@ -51,10 +51,14 @@ struct Weights {
     unsigned detach = 0;
     unsigned invalidate = 0;
     unsigned pause = 0;
+    unsigned verify = 0;
 };
 
 struct Scenario {
-    static Scenario draw(Random& random);
+    // From this seed on also what draw_extras() draws, from a sequence of its own: the seeds below keep their
+    // runs.
+    static constexpr uint64_t first_seed_with_extras = 100'000;
+    static Scenario draw(Random& random, uint64_t seed);
     std::string describe() const;
 
     uint64_t data_sectors = 0;  // of the DRBD device, about

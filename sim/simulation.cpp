@@ -20,7 +20,7 @@ constexpr uint64_t events_max = 3'000'000;
 Simulation::Simulation(uint64_t seed)
     : scheduler_(seed),
       journal_(scheduler_),
-      scenario_(Scenario::draw(scheduler_.random)),
+      scenario_(Scenario::draw(scheduler_.random, seed)),
       cable_(scheduler_, scenario_.network),
       nodes_{std::make_unique<Node>(scheduler_, journal_, cable_, scenario_, 0,
                                     [this](Node& n) { checker_.after_run(n); }),
@@ -153,6 +153,12 @@ void Simulation::demote(Node& node, std::function<void()> then) {
     });
 }
 
+void Simulation::verify(Node& node, uint64_t stop_sector) {
+    command(node, "verify", [stop_sector](engine::Resource& r, engine::Done done) {
+        r.verify(0, {std::nullopt, stop_sector}, std::move(done));
+    });
+}
+
 void Simulation::stop(Node& node, bool power) {
     if (!node.running()) return;
     say(fmt::format("{}: {}", node.name(), power ? "loses power" : "is killed"));
@@ -267,9 +273,9 @@ void Simulation::something_happens() {
         if (!node->running() && now >= restart_us_[node->side()]) start(*node);
     }
     const Weights& w = scenario_.weights;
-    const std::array<unsigned, 11> weights{w.power_loss, w.kill,       w.cut,    w.reset,
+    const std::array<unsigned, 12> weights{w.power_loss, w.kill,       w.cut,    w.reset,
                                            w.disk_error, w.promote,    w.demote, w.disconnect,
-                                           w.detach,     w.invalidate, w.pause};
+                                           w.detach,     w.invalidate, w.pause,  w.verify};
     unsigned sum = 0;
     for (const unsigned weight : weights) sum += weight;
     if (sum == 0) return;
@@ -350,6 +356,10 @@ bool Simulation::happens(Node& node, unsigned what) {
             if (s.role == Role::primary || s.conn != ConnState::connected || s.pdsk != DiskState::up_to_date)
                 return false;
             send("invalidate", &engine::Resource::invalidate);
+            return true;
+        case 11:
+            if (s.conn != ConnState::connected) return false;
+            verify(node, UINT64_MAX);
             return true;
         default:
             if (s.user_isp)
@@ -439,6 +449,7 @@ void Simulation::tidy(Node& node) {
         return command(node, "resume-sync",
                        [](engine::Resource& r, engine::Done done) { r.resume_sync(0, std::move(done)); });
     if (s.role == Role::primary && !workload.active() && checker_.all_in_sync()) return demote(node);
+    if (s.conn == ConnState::verify_s) return verify(node, 0);
     // Frozen I/O is sent again when the connection is new (states 15.3).
     const bool peer_is_good = s.conn == ConnState::connected && s.pdsk == DiskState::up_to_date;
     if (s.susp_nod && peer_is_good) cable_.reset_all();

@@ -47,6 +47,7 @@ class Simulation {
     void connect(Node& node, bool discard_my_data);
     void promote(Node& node, bool force);
     void demote(Node& node, std::function<void()> then = {});
+    void verify(Node& node, uint64_t stop_sector);
     void stop(Node& node, bool power);
     bool may_promote(const Node& node) const;
     bool busy(const Node& node) const { return busy_[node.side()] > 0; }

@@ -31,6 +31,22 @@ TEST(TypedRequest, Attach) {
     EXPECT_NE(attach_command(request).error().text.find("on-io-error"), std::string::npos);
 }
 
+TEST(TypedRequest, Resize) {
+    Request request{"resize", 0, {}, {{"size", "1G"}, {"assume-clean", "yes"}}};
+    Result<engine::ResizeCommand> resize = resize_command(request);
+    ASSERT_TRUE(resize.ok()) << resize.error().text;
+    EXPECT_EQ(resize->size_sectors, 2097152u);
+    EXPECT_TRUE(resize->assume_clean);
+    EXPECT_FALSE(resize->assume_peer_has_space);
+    request.options = {{"assume-peer-has-space", "yes"}};
+    resize = resize_command(request);
+    ASSERT_TRUE(resize.ok());
+    EXPECT_EQ(resize->size_sectors, 0u);
+    EXPECT_TRUE(resize->assume_peer_has_space);
+    request.options = {{"al-stripes", "2"}};
+    EXPECT_NE(resize_command(request).error().text.find("activity log"), std::string::npos);
+}
+
 TEST(TypedRequest, Connect) {
     const Request request{"connect",
                           -1,

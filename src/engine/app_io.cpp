@@ -152,9 +152,10 @@ void AppIo::resume() {
 }
 
 void AppIo::retry_held() {
+    if (!completions_held()) deliverable_.splice_back(held_back_);
     while (!deliverable_.empty()) {
         AppRequest& request = deliverable_.pop_front();
-        if (completion_holds_ > 0 && request.op != Op::read)
+        if (completions_held() && request.op != Op::read)
             held_back_.push_back(request);
         else
             deliver(request);
@@ -211,6 +212,7 @@ void AppIo::start_write(AppRequest& request) {
         start_over(request);
         return;
     }
+    device_.congestion.check();
     const State s = device_.state();
     if (s.disk != DiskState::up_to_date && s.pdsk != DiskState::up_to_date) {
         complete(request, EIO);
@@ -232,6 +234,7 @@ void AppIo::start_write(AppRequest& request) {
         device_.writes.insert(request.interval);
         core_.connection.barrier_before(core_.connection.transfer_log.current_epoch());
         core_.connection.transfer_log.add(request, core_.connection.options().max_epoch_size);
+        device_.congestion.sent(request.size_bytes);
         send_write(request);
     } else if (mark_and_tell(s)) {
         mark_out_of_sync(request);
@@ -248,6 +251,8 @@ void AppIo::start_over(AppRequest& request) {
     if (request.holds_extents) device_.disk->activation.release(request);
     if (request.interval.linked()) device_.writes.remove(request.interval);
     if (request.started && request.is_write()) --writes_undone_;
+    if (request.started && request.is_write() && request.net_part)
+        device_.congestion.done(request.size_bytes);
     request.in_flight = request.started = false;
     --in_flight_;
     request.reset_progress();
@@ -333,6 +338,7 @@ void AppIo::submit_local(AppRequest& request) {
     if (request.is_write()) device_.counters.written_kib += kib(request.size_bytes);
     request.local_pending = true;
     ++local_pending_;
+    device_.throttle.application_io(request.size_bytes);
     device_.use_disk();
     device_.disk->data.submit(io);
 }
@@ -347,9 +353,33 @@ bool AppIo::read_locally(const AppRequest& request) const {
            !device_.bitmap.any_out_of_sync(request.sector, request.size_bytes);
 }
 
+// Read balancing, where both disks have the data (states 11.1).
+bool AppIo::better_at_peer(const AppRequest& request) {
+    if (!device_.disk || device_.state().pdsk != DiskState::up_to_date || !core_.connection.established())
+        return false;
+    const config::ReadBalancing policy = device_.disk->options.read_balancing;
+    switch (policy) {
+        case config::ReadBalancing::prefer_local:
+        case config::ReadBalancing::when_congested_remote:
+            return false;
+        case config::ReadBalancing::prefer_remote:
+            return true;
+        case config::ReadBalancing::round_robin:
+            return std::exchange(peers_turn_, !peers_turn_);
+        case config::ReadBalancing::least_pending:
+            return local_pending_ > peer_pending_;
+        default: {
+            constexpr unsigned smallest_stripe_bits = 15;
+            const unsigned shift = smallest_stripe_bits + static_cast<unsigned>(policy) -
+                                   static_cast<unsigned>(config::ReadBalancing::striping_32k);
+            return request.sector.value * sector_bytes >> shift & 1;
+        }
+    }
+}
+
 void AppIo::start_read(AppRequest& request) {
     request.started = true;
-    if (read_locally(request)) {
+    if (read_locally(request) && !(request.retries == 0 && better_at_peer(request))) {
         submit_local(request);
     } else if (device_.state().pdsk == DiskState::up_to_date && core_.connection.established()) {
         send_read(request);
@@ -553,11 +583,16 @@ void AppIo::complete(AppRequest& request, int error) {
         request.interval.completed = true;
     }
     if (request.is_write()) give_buffer(request);
-    if (completion_holds_ > 0 && request.op != Op::read)
+    if (completions_held() && request.op != Op::read)
         held_back_.push_back(request);
     else
         deliverable_.push_back(request);
     core_.notify();
+}
+
+// I28, I49.
+bool AppIo::completions_held() const {
+    return completion_holds_ > 0 || core_.susp_fen;
 }
 
 void AppIo::deliver(AppRequest& request) {
@@ -573,14 +608,14 @@ void AppIo::deliver(AppRequest& request) {
 
 void AppIo::release_completions() {
     ensure(completion_holds_ > 0);
-    if (--completion_holds_ > 0) return;
-    deliverable_.splice_back(held_back_);
+    --completion_holds_;
     core_.notify();
 }
 
 void AppIo::destroy(AppRequest& request) {
     if (request.is_write() && request.started) {
         --writes_undone_;
+        if (request.net_part) device_.congestion.done(request.size_bytes);
         if (!(request.net_ok && request.local_ok) && !sabotage::out_of_sync_bits)
             device_.set_out_of_sync(request.sector, request.size_bytes);
         else if (request.sis)

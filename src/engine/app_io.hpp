@@ -61,7 +61,8 @@ class AppIo {
     // A peer write that overlapped postponed writes is on disk: they start anew (states 10.3).
     void restart_postponed(const Interval& over);
 
-    // Completions of writes wait while a new current UUID is on its way to the disk (I28).
+    // Completions of writes wait while a new current UUID is on its way to the disk (I28), and while I/O is
+    // frozen for fencing (I49).
     void hold_completions() { ++completion_holds_; }
     void release_completions();
 
@@ -85,6 +86,8 @@ class AppIo {
     void start_over(AppRequest& request);
     void answered_by_peer(AppRequest& request);
     bool read_locally(const AppRequest& request) const;
+    bool better_at_peer(const AppRequest& request);
+    bool completions_held() const;
     void check(AppRequest& request);  // complete and destroy it if it is time
     void complete(AppRequest& request, int error);
     void deliver(AppRequest& request);
@@ -97,13 +100,14 @@ class AppIo {
     List<AppRequest, InQueue> held_;         // not admitted yet
     List<AppRequest, InQueue> conflicting_;  // wait for an overlapping write
     List<AppRequest, InQueue> deliverable_;  // complete; told at the end of the turn
-    List<AppRequest, InQueue> held_back_;    // complete, but not to be told yet (I28)
+    List<AppRequest, InQueue> held_back_;    // complete, but not to be told yet (I28, I49)
     uint32_t suspensions_ = 0;
     uint32_t in_flight_ = 0;
     uint32_t local_pending_ = 0;
     uint32_t writes_undone_ = 0;
     uint32_t peer_pending_ = 0;
     uint32_t completion_holds_ = 0;
+    bool peers_turn_ = false;
     bool lost_writes_ = false;  // completed ones; the next flush reports them
 };
 

@@ -48,7 +48,8 @@ void Connection::log_line(LogLevel level, std::string_view text) const {
 
 // All volumes or none (states 2.1).
 StateChangeResult Connection::change_state(StateChangeRequest request, ChangeKind kind, bool verbose) {
-    const ConnState conn = conn_of(request);
+    const bool names_conn = (request.mask & wire::state_bits::conn_mask) != 0;
+    const ConnState conn = names_conn ? conn_of(request) : state_;
     State own;
     own.conn = state_;
     State own_wanted = own;
@@ -152,6 +153,7 @@ Task<> Connection::run() {
         link.close(state_ == ConnState::tear_down || state_ == ConnState::disconnecting);
         Task<> cleaning = clean_up();
         co_await cleaning;
+        if (outcome == Outcome::established) core_.fencing.connection_lost();
         stand_alone = outcome == Outcome::stand_alone || stopping();
         if (stand_alone) break;
         if (outcome == Outcome::retry) {

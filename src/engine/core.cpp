@@ -17,6 +17,7 @@ Core::Core(const Ports& p, std::string resource_name, const config::ResourceOpti
       peer_requests(l.peer_requests_max),
       packets(l.packets_max),
       connection(*this),
+      fencing(*this),
       worker(executor) {}
 
 // Procedures first: what they stand in the middle of refers to everything else.

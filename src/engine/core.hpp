@@ -11,6 +11,7 @@
 #include "base/pool.hpp"
 #include "engine/connection.hpp"
 #include "engine/device.hpp"
+#include "engine/fencing.hpp"
 #include "engine/packets.hpp"
 #include "engine/ports.hpp"
 #include "engine/requests.hpp"
@@ -38,6 +39,9 @@ class Core {
     Device* find(unsigned number);
     std::vector<Device*> all_devices();
     uint32_t active_peer_writes() const;
+    // How many request objects a resync or verify of ours may hold: what the peer asks for needs some too, or
+    // the answers behind it would never be read.
+    size_t own_requests_max() const { return limits.peer_requests_max / 2; }
     const Device* other_primary_at_peer(const Device& device) const;
 
     // ---- commands: answered from a later run(), exactly once
@@ -69,6 +73,8 @@ class Core {
     PacketPool packets;
     std::map<unsigned, std::unique_ptr<Device>> devices;  // by volume number
     Connection connection;
+    Fencing fencing;
+    uint64_t connections = 0;  // how often a volume has become Connected
     Worker worker;
     TaskSet tasks;
 

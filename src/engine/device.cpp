@@ -12,6 +12,7 @@ Device::Device(Core& core, unsigned number, unsigned minor)
       peer(core, *this),
       resync(core, *this),
       verify(core, *this),
+      congestion(core, *this),
       core_(core),
       number_(number),
       minor_(minor),
@@ -139,6 +140,10 @@ Task<Reply> Device::pause_sync(bool pause) {
 // States 15.5. The flags are the resource's; any volume speaks for all.
 Task<Reply> Device::suspend_io(bool suspend) {
     using namespace wire::state_bits;
+    if (!suspend) {
+        Task<bool> created = core_.fencing.new_generation();
+        co_await created;
+    }
     const uint32_t mask = suspend ? susp : susp | susp_nod | susp_fen;
     Task<StateChangeResult> requested = request_state({mask, suspend ? susp : 0}, true);
     co_return reply_of(co_await requested);

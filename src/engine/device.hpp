@@ -7,7 +7,7 @@
 //   negotiation.cpp     what both nodes tell each other of a volume and conclude from it states 3.3, 5.4
 //   roles.cpp           promotion and demotion                                                   states 8
 //   bitmap_exchange.cpp both bitmaps to their union before a resync                              wire
-//   protocol 11 app_io, peer_io, resync, verify: classes of their own
+//   protocol 11 app_io, congestion, peer_io, resync, verify: classes of their own
 #pragma once
 
 #include <memory>
@@ -19,12 +19,14 @@
 
 #include "engine/app_io.hpp"
 #include "engine/bitmap.hpp"
+#include "engine/congestion.hpp"
 #include "engine/generations.hpp"
 #include "engine/interval_set.hpp"
 #include "engine/local_disk.hpp"
 #include "engine/peer_io.hpp"
 #include "engine/resource.hpp"
 #include "engine/resync.hpp"
+#include "engine/resync_throttle.hpp"
 #include "engine/states.hpp"
 #include "engine/task.hpp"
 #include "engine/verify.hpp"
@@ -128,6 +130,8 @@ class Device final : public Volume {
     Task<> receive_uuids(wire::Uuids packet);
     Task<> receive_state(wire::StatePacket packet);
     Task<> receive_sync_uuid(uint64_t sync_uuid);
+    // A new generation is due before frozen I/O goes on (states 15.4).
+    bool new_uuid_pending = false;
     bool discard_mine = false;
     bool consider_resync = false;
 
@@ -158,6 +162,8 @@ class Device final : public Volume {
     PeerIo peer;
     Resync resync;
     Verify verify;
+    Congestion congestion;
+    ResyncThrottle throttle;
     IntervalSet writes;  // in flight, ours and (with two Primaries) the peer's
     uint32_t next_seq() { return ++sequence_; }
     uint32_t peer_sequence = 0;  // highest seen, by the resolver (states 10.1)
@@ -169,6 +175,10 @@ class Device final : public Volume {
     void reset_sequences() { sequence_ = peer_sequence = 0; }
     // Makes the peer's epoch stable; false: nothing to do. Connection::epoch_flush_done() follows.
     bool flush_epoch();
+    // Resync and verify, at this speed, step back for the applications (states 12.5).
+    bool resync_steps_back(uint64_t speed_kib) {
+        return throttle.steps_back(disk->activation.busy(), speed_kib, disk->options.c_min_rate_kib);
+    }
     VolumeCounters counters;
     VolumeStatus status() const;
 

@@ -124,6 +124,7 @@ void Device::immediate_effects(const State& o, const State& n) {
     if (o.disk == DiskState::inconsistent && o.pdsk == DiskState::inconsistent && o.peer == Role::secondary &&
         n.peer == Role::primary)
         consider_resync = true;
+    if (o.conn < ConnState::connected && n.conn >= ConnState::connected) ++core_.connections;
     if (o.conn < ConnState::connected && n.conn >= ConnState::connected && disk) {
         disk->al_suspended = false;
         disk->degraded = false;
@@ -163,7 +164,11 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
     }
     if (without_data(n) && !without_data(o))  // D2
         core_.ports.host.run_handler("pri-on-incon-degr", static_cast<int>(minor_), [](int) {});
-    if (n.susp_nod) thaw_if_data_are_back();                // D3
+    if (n.susp_nod) thaw_if_data_are_back();  // D3
+    if (n.susp_fen) {                         // D4
+        Task<> thawed = core_.fencing.thaw_after_reconnect();
+        co_await thawed;
+    }
     if (!is_source(o.conn) && is_source(n.conn) && disk) {  // D5
         Task<> started = start_of_source(o, n);
         co_await started;
@@ -246,7 +251,9 @@ Task<> Device::start_of_source(State, State) {
 }
 
 Task<> Device::generation_after_change(State o, State n) {
-    if (disk && new_current_due(o, n, uuids()) == NewCurrent::now) {
+    const NewCurrent due = disk ? new_current_due(o, n, uuids()) : NewCurrent::none;
+    if (due == NewCurrent::pending) new_uuid_pending = true;
+    if (due == NewCurrent::now) {
         Task<> created = new_current_uuid_now();
         co_await created;
     }
@@ -263,7 +270,6 @@ void Device::report_to_peer(const State& o, const State& n) {
     bool report = false;
     report |= connected && (o.aftr_isp != n.aftr_isp || o.user_isp != n.user_isp);          // D12
     report |= o.conn == ConnState::wf_report_params && connected;                           // D14
-    report |= o.conn != ConnState::ahead && n.conn == ConnState::ahead;                     // D15
     report |= connected && o.disk > DiskState::failed && n.disk == DiskState::failed;       // D17
     report |= connected && o.disk != DiskState::diskless && n.disk == DiskState::diskless;  // D18
     report |= connected && o.disk == DiskState::up_to_date && n.disk == DiskState::inconsistent &&

@@ -117,7 +117,7 @@ NewCurrent new_current_due(const State& old_state, const State& new_state, const
     const bool somebody_primary = new_state.role == Role::primary || new_state.peer == Role::primary;
     // D8
     if (contact_to_peer_data_lost(old_state.pdsk, new_state.pdsk) && somebody_primary)
-        return is_suspended(new_state) ? NewCurrent::pending : NewCurrent::now;
+        return new_state.susp_fen || new_state.susp_nod ? NewCurrent::pending : NewCurrent::now;
     // D9
     const bool peer_promoted = old_state.peer != Role::primary && new_state.peer == Role::primary;
     if (new_state.pdsk < DiskState::inconsistent && peer_promoted) return NewCurrent::now;

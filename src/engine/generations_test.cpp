@@ -125,7 +125,9 @@ TEST(NewCurrent, EveryTrigger) {
         // D8: contact to the peer's data lost, and somebody is Primary
         {up, "NetworkFailure Primary/Unknown UpToDate/DUnknown", in_sync, NewCurrent::now},
         {up, "NetworkFailure Primary/Unknown UpToDate/DUnknown fen", in_sync, NewCurrent::pending},
-        {up, "NetworkFailure Primary/Unknown UpToDate/DUnknown susp", in_sync, NewCurrent::pending},
+        {up, "NetworkFailure Primary/Unknown UpToDate/DUnknown nod", in_sync, NewCurrent::pending},
+        // Deviation: nothing waits for the administrator's own suspension but I/O.
+        {up, "NetworkFailure Primary/Unknown UpToDate/DUnknown susp", in_sync, NewCurrent::now},
         {up, "NetworkFailure Primary/Unknown UpToDate/DUnknown", counting, NewCurrent::none},
         {"Connected Secondary/Secondary UpToDate/UpToDate",
          "NetworkFailure Secondary/Unknown UpToDate/DUnknown", in_sync, NewCurrent::none},

@@ -9,6 +9,8 @@ namespace duplex::engine {
 
 namespace {
 
+constexpr uint64_t delay_ms = 100;
+
 bool all_zero(const uint8_t* data, uint32_t size_bytes) {
     return data[0] == 0 && std::equal(data, data + size_bytes - 1, data + 1);
 }
@@ -36,7 +38,12 @@ void PeerRequest::extents_active() {
     device->peer.extents_active(*this);
 }
 
+void PeerIo::DelayTimer::fired() {
+    owner.core_.notify();
+}
+
 PeerIo::~PeerIo() {
+    core_.ports.clock.cancel(delay_timer_);
     in_service_.clear();
     waiting_reads_.clear();
 }
@@ -91,6 +98,8 @@ void PeerIo::submit(PeerRequest& request, IoKind kind) {
     io.data = request.buffer;
     io.fua = kind == IoKind::write && (request.dp_flags & (wire::dp_flag::fua | wire::dp_flag::flush));
     io.may_unmap = request.dp_flags & wire::dp_flag::discard;
+    if (request.kind == PeerKind::write || request.kind == PeerKind::read)
+        device_.throttle.application_io(request.size_bytes);
     request.submitted = true;
     ++at_disk_;
     device_.use_disk();
@@ -353,7 +362,19 @@ void PeerIo::serve_resync_read(PeerRequest& read) {
         give(read);
         return;
     }
-    if (!waiting_reads_.empty() || !lock_and_read(read)) waiting_reads_.push_back(read);
+    put_off(read);
+    if (!waiting_reads_.empty() || read.not_before_ms > 0 || !lock_and_read(read))
+        waiting_reads_.push_back(read);
+}
+
+// Once, by 0.1 s, where the applications need the disk (states 12.5); not for a Primary, whose own
+// applications' reads would wait behind it.
+void PeerIo::put_off(PeerRequest& read) {
+    const bool verifies = read.kind == PeerKind::verify_read;
+    const uint64_t speed_kib = verifies ? device_.verify.speed_kib() : device_.resync.speed_kib();
+    if (device_.state().peer == Role::primary || !device_.resync_steps_back(speed_kib)) return;
+    read.not_before_ms = core_.ports.clock.now_ms() + delay_ms;
+    if (!delay_timer_.armed()) core_.ports.clock.arm(delay_timer_, delay_ms);
 }
 
 bool PeerIo::lock_and_read(PeerRequest& read) {
@@ -367,6 +388,10 @@ bool PeerIo::lock_and_read(PeerRequest& read) {
 void PeerIo::retry_resync_reads() {
     while (!waiting_reads_.empty()) {
         PeerRequest& read = waiting_reads_.front();
+        if (const uint64_t now = core_.ports.clock.now_ms(); read.not_before_ms > now) {
+            if (!delay_timer_.armed()) core_.ports.clock.arm(delay_timer_, read.not_before_ms - now);
+            return;
+        }
         if (!device_.has_disk(DiskState::inconsistent)) {
             waiting_reads_.remove(read);
             send_ack(wire::Command::neg_rs_dreply, read);

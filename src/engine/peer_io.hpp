@@ -23,7 +23,7 @@ enum class Started : uint8_t {
 
 class PeerIo {
   public:
-    PeerIo(Core& core, Device& device) : core_(core), device_(device) {}
+    PeerIo(Core& core, Device& device) : core_(core), device_(device), delay_timer_(*this) {}
     ~PeerIo();
 
     // A request object with a buffer of buffer_bytes (0: none); nullptr: none free, the data socket has to
@@ -71,6 +71,13 @@ class PeerIo {
     void connection_lost();
 
   private:
+    class DelayTimer final : public Timer {
+      public:
+        explicit DelayTimer(PeerIo& o) : owner(o) {}
+        void fired() override;
+        PeerIo& owner;
+    };
+
     Started resolve_conflicts(PeerRequest& write, bool& dropped);
     bool resync_write_overlaps(const PeerRequest& write);
     void submit(PeerRequest& request, IoKind kind);
@@ -82,12 +89,14 @@ class PeerIo {
     void resync_write_completed(PeerRequest& write, int error);
     bool send_block(PeerRequest& request, wire::Command command);
     bool send_ack(wire::Command command, const PeerRequest& request);
+    void put_off(PeerRequest& read);
     bool lock_and_read(PeerRequest& read);
 
     Core& core_;
     Device& device_;
     List<PeerRequest, InService> in_service_;
-    List<PeerRequest, InQueue> waiting_reads_;  // resync reads that wait for their extent
+    List<PeerRequest, InQueue> waiting_reads_;  // resync reads that wait for their extent, or were put off
+    DelayTimer delay_timer_;
     uint32_t active_writes_ = 0;
     uint32_t at_disk_ = 0;
     uint32_t own_requests_ = 0;  // of in_service_

@@ -124,12 +124,14 @@ struct PeerRequest final : ListNode<InService>, ListNode<InQueue>, AlUser {
     bool receive_acked = false;  // protocol B
     bool sequence_passed = false;
     bool extents_asked = false;
-    DigestValue digest;  // P_CSUM_RS_REQUEST: the target's
+    uint64_t not_before_ms = 0;  // resync_read, verify_read: put off for the applications
+    DigestValue digest;          // P_CSUM_RS_REQUEST: the target's
 
     void reset() {
         extent_locked = submitted = packet_queued = compares = answered = orphan = receive_acked = false;
         sequence_passed = extents_asked = false;
         dp_flags = seq_num = 0;
+        not_before_ms = 0;
         block_id = wire::block_id_resync;
         digest.size = 0;
     }

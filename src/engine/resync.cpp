@@ -132,6 +132,10 @@ void Resync::tick() {
     if (!target_ || device_.state().conn != ConnState::sync_target) return;
     check_complete();
     if (finishing_) return;
+    if (device_.resync_steps_back(speed_kib())) {
+        device_.disk->resync_extents.reopen_unlocked();
+        return;
+    }
     const int64_t in_flight_max = core_.connection.options().max_buffers / 2;
     const int64_t allowed = control_.blocks_this_tick(device_.disk->options, in_flight_max);
     int64_t made = 0;
@@ -171,6 +175,7 @@ uint32_t Resync::request_bytes(BitNr first, int64_t allowed, int64_t& blocks) co
 
 bool Resync::make_request(int64_t& made, int64_t allowed) {
     if (core_.connection.link.unsent_bytes(Channel::data) > unsent_bytes_max) return false;
+    if (outstanding_.size() >= core_.own_requests_max()) return false;
     const std::optional<BitNr> bit = device_.bitmap.find_next(BitNr(position_));
     if (!bit) {
         // Bits behind us can have been set again, by a write that failed: once more from the start.
@@ -331,9 +336,12 @@ Task<> Resync::finish() {
     } else {
         device_.log(LogLevel::error, "            {} failed blocks", failed_bits_);
     }
+    const ConnState conn = device_.state().conn;
     const State wanted = finished_state();
     running_ = false;
     const StateChangeResult result = device_.change_state(wanted, ChangeKind::wish);
+    const bool was_source = conn == ConnState::sync_source;
+    if (wire::is_success(result) && was_source) core_.fencing.unfence_peer();
     if (wire::is_success(result) && target_)
         core_.ports.host.run_handler("after-resync-target", static_cast<int>(device_.minor()), [](int) {});
 }
@@ -348,6 +356,10 @@ State Resync::finished_state() const {
 
 // ---- progress (states 12.5, cli 26.4)
 // -------------------------------------------------------------------------------
+
+uint64_t Resync::speed_kib() const {
+    return marks_.recent_kib(core_.ports.clock.now_ms(), device_.bitmap.set_bits());
+}
 
 std::optional<SyncProgress> Resync::progress() const {
     if (!running_ || !is_resync(device_.state().conn)) return std::nullopt;

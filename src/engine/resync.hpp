@@ -53,6 +53,7 @@ class Resync {
     }
 
     bool is_target() const { return target_; }
+    uint64_t speed_kib() const;  // of the last seconds
     // As source: the target has finished, and this node is about to.
     bool target_finished() const { return running_ && !target_ && peer_finished_ && failed_bits_ == 0; }
     // All that is missing may be on the target's disk already, its acknowledgements under way.

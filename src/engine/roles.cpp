@@ -6,6 +6,7 @@ namespace duplex::engine {
 namespace {
 
 using wire::state_bits::disk_mask;
+using wire::state_bits::pdsk_mask;
 using wire::state_bits::role_mask;
 
 constexpr unsigned tries_max = 4;
@@ -14,6 +15,13 @@ StateChangeRequest with_disk(StateChangeRequest request, DiskState disk) {
     request.mask |= disk_mask;
     request.value = (request.value & ~disk_mask) | static_cast<uint32_t>(disk)
                                                        << wire::state_bits::disk_shift;
+    return request;
+}
+
+StateChangeRequest with_peer_outdated(StateChangeRequest request) {
+    request.mask |= pdsk_mask;
+    request.value = (request.value & ~pdsk_mask) | static_cast<uint32_t>(DiskState::outdated)
+                                                       << wire::state_bits::pdsk_shift;
     return request;
 }
 
@@ -41,6 +49,18 @@ Task<Reply> Device::set_role(Role role, bool force) {
             state_.disk >= DiskState::inconsistent && state_.disk < DiskState::up_to_date) {
             want = with_disk(want, DiskState::up_to_date);
             forced = true;
+        } else if (result == StateChangeResult::no_up_to_date_disk && state_.disk == DiskState::consistent &&
+                   !(want.mask & pdsk_mask)) {
+            Task<bool> fencing = core_.fencing.fence_peer();
+            const bool fenced = co_await fencing;
+            if (fenced) want = with_disk(want, DiskState::up_to_date);
+        } else if (result == StateChangeResult::primary_nop && !(want.mask & pdsk_mask)) {
+            Task<bool> fencing = core_.fencing.fence_peer();
+            const bool fenced = co_await fencing;
+            if (!fenced && force) want = with_peer_outdated(want);
+        } else if (result == StateChangeResult::cw_failed_by_peer && (want.mask & pdsk_mask)) {
+            want.mask &= ~pdsk_mask;  // it came back
+            want.value &= ~pdsk_mask;
         } else if (result == StateChangeResult::two_primaries) {
             // The peer may be on its way down, or just not gone yet.
             if (tries < tries_max - 1) tries = tries_max - 2;

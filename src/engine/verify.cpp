@@ -135,6 +135,10 @@ void Verify::tick() {
     if (!running_) return;
     marks_.mark(core_.ports.clock.now_ms(), left_bits_);
     core_.ports.clock.arm(timer_, ResyncControl::tick_ms);
+    if (device_.resync_steps_back(speed_kib())) {
+        device_.disk->resync_extents.reopen_unlocked();
+        return;
+    }
     const int64_t in_flight_max = core_.connection.options().max_buffers / 2;
     int64_t allowed = control_.blocks_this_tick(device_.disk->options, in_flight_max);
     while (allowed > 0 && make_request()) --allowed;
@@ -143,6 +147,7 @@ void Verify::tick() {
 
 bool Verify::make_request() {
     if (all_requested() || core_.connection.link.unsent_bytes(Channel::data) > unsent_bytes_max) return false;
+    if (outstanding_.size() >= core_.own_requests_max()) return false;
     const Sector sector = first_sector_of(BitNr(position_));
     const auto size_bytes = static_cast<uint32_t>(
         std::min<uint64_t>(bit_bytes, (device_.bitmap.size_sectors() - sector.value) * sector_bytes));
@@ -280,6 +285,10 @@ void Verify::report_out_of_sync() {
         device_.log(LogLevel::error, "Out of sync: start={}, size={} (sectors)", differing_.value,
                     differing_sectors_);
     differing_sectors_ = 0;
+}
+
+uint64_t Verify::speed_kib() const {
+    return marks_.recent_kib(core_.ports.clock.now_ms(), left_bits_);
 }
 
 std::optional<SyncProgress> Verify::progress() const {

@@ -43,6 +43,7 @@ class Verify {
     void result_arrived(Sector sector, uint32_t size_bytes, bool in_sync);  // P_OV_RESULT
     void peer_finished();                                                   // P_STATE Connected
 
+    uint64_t speed_kib() const;  // of the last seconds
     std::optional<SyncProgress> progress() const;
 
   private:

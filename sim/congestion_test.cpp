@@ -1,0 +1,101 @@
+#include <gtest/gtest.h>
+
+#include "sim/two_nodes.hpp"
+
+namespace duplex::sim {
+namespace {
+
+using engine::ConnState;
+using engine::DiskState;
+
+class CongestionTest : public testing::Test {
+  protected:
+    static std::function<void(Scenario&)> slow_link(config::OnCongestion what, uint32_t fill,
+                                                    uint32_t extents) {
+        return [=](Scenario& s) {
+            s.net.protocol = config::Protocol::a;
+            s.net.on_congestion = what;
+            s.net.congestion_fill_sectors = fill;
+            s.net.congestion_extents = extents;
+            s.network = {20'000, 30'000, 16 << 10, 4 << 10};
+        };
+    }
+    static void load(TwoNodes& nodes, uint64_t step) {
+        for (uint64_t i = 0; i < 60; ++i) {
+            nodes.start_write(0, i * step % (nodes.status(0).size_sectors - 32), 32, static_cast<uint8_t>(i));
+            nodes.run_for(2);
+        }
+    }
+};
+
+TEST_F(CongestionTest, PullsAheadAndTheResyncCatchesUp) {
+    for (const bool by_extents : {false, true}) {
+        TwoNodes nodes(by_extents ? 64 : 8, slow_link(config::OnCongestion::pull_ahead, by_extents ? 0 : 256,
+                                                      by_extents ? 5 : 1000));
+        nodes.mirrored();
+        load(nodes, by_extents ? 8192 + 40 : 40);
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn == ConnState::behind; }, 20'000));
+        EXPECT_EQ(nodes.state(0).conn, ConnState::ahead);
+        EXPECT_EQ(nodes.state(0).pdsk, DiskState::consistent);
+        EXPECT_EQ(nodes.state(1).disk, DiskState::outdated);
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.ended() == 60; }, 5000))
+            << "the link is not waited for";
+        EXPECT_EQ(nodes.errors(), 0u);
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+        EXPECT_EQ(nodes.difference(), "");
+        EXPECT_EQ(nodes.journal.count("conn( Ahead -> SyncSource )"), 1u);
+        EXPECT_EQ(nodes.journal.count("conn( Behind -> SyncTarget )"), 1u);
+        EXPECT_EQ(nodes.journal.count(by_extents ? "Congestion-extents" : "Congestion-fill"), 1u);
+        EXPECT_EQ(nodes.journal.count("ASSERT FAILED"), 0u);
+    }
+}
+
+TEST_F(CongestionTest, AheadAgainInTheMiddleOfTheResync) {
+    TwoNodes nodes(8, slow_link(config::OnCongestion::pull_ahead, 256, 1000));
+    nodes.mirrored();
+    load(nodes, 40);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn == ConnState::sync_target; }, 60'000));
+    load(nodes, 72);
+    EXPECT_EQ(nodes.journal.count("conn( SyncSource -> Ahead )"), 1u);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync() && nodes.ended() == 120; }));
+    EXPECT_EQ(nodes.errors(), 0u);
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+TEST_F(CongestionTest, TheConnectionIsLostWhileAhead) {
+    for (const bool crash : {false, true}) {
+        TwoNodes nodes(8, slow_link(config::OnCongestion::pull_ahead, 256, 1000));
+        nodes.mirrored();
+        load(nodes, 40);
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn == ConnState::behind; }, 20'000));
+        if (crash) {
+            nodes.run_for(500);
+            nodes.node(1).stop(true);
+            nodes.node(1).start();
+            ASSERT_TRUE(nodes.attach(1).ok());
+            EXPECT_EQ(nodes.state(1).disk, DiskState::outdated) << "it knows that it is behind";
+            ASSERT_TRUE(nodes.connect(1).ok());
+        } else {
+            nodes.cable().reset_all();
+        }
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+        EXPECT_EQ(nodes.difference(), "");
+        EXPECT_EQ(nodes.errors(), 0u);
+    }
+}
+
+TEST_F(CongestionTest, OrItDisconnects) {
+    TwoNodes nodes(8, slow_link(config::OnCongestion::disconnect, 256, 1000));
+    nodes.mirrored();
+    load(nodes, 40);
+    EXPECT_EQ(nodes.state(0).conn, ConnState::stand_alone);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.ended() == 60; }));
+    EXPECT_EQ(nodes.errors(), 0u);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn < ConnState::connected; }));
+    ASSERT_TRUE(nodes.connect(0).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+}  // namespace
+}  // namespace duplex::sim

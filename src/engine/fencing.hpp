@@ -1,0 +1,46 @@
+// Fencing: what a Primary that has lost its peer must know before its data may be called the only ones
+// (states 15). One handler for the whole resource; meanwhile resource-and-stonith keeps I/O frozen.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "config/options.hpp"
+#include "engine/states.hpp"
+#include "engine/task.hpp"
+
+namespace duplex::engine {
+
+class Core;
+
+class Fencing {
+  public:
+    explicit Fencing(Core& core) : core_(core) {}
+
+    // Runs the handler fence-peer, where the policy demands it, and does what its exit code says (15.2).
+    // true: the peer's disks are known to be Outdated or worse, or nobody wants to know.
+    Task<bool> fence_peer();
+    // The connection has been lost and cleaned up after.
+    void connection_lost();
+    // Frozen for fencing, and the peer is back (15.3). Deviation from the kernel, which sends again what was
+    // under way: the peer may have been restarted without telling. What it may lack is marked out of sync, so
+    // the data get a generation of their own, and a second connection resyncs them.
+    Task<> thaw_after_reconnect();
+    // The generation that was due when I/O was frozen (15.4), on stable storage; false: none was.
+    Task<bool> new_generation();
+    // After the end of a resync as source.
+    void unfence_peer();
+
+  private:
+    Task<> fence_and_forget();
+    std::optional<config::Fencing> policy() const;  // nullopt: no disk is good enough to have one
+    DiskState highest_disk() const;
+    DiskState highest_pdsk() const;
+    std::optional<StateChangeRequest> consequence(int exit_code) const;
+    void thaw();
+    Task<int> run_handler(std::string name);
+
+    Core& core_;
+};
+
+}  // namespace duplex::engine
