@@ -450,6 +450,9 @@ void Simulation::tidy(Node& node) {
                        [](engine::Resource& r, engine::Done done) { r.resume_sync(0, std::move(done)); });
     if (s.role == Role::primary && !workload.active() && checker_.all_in_sync()) return demote(node);
     if (s.conn == ConnState::verify_s) return verify(node, 0);
+    if (s.susp_fen && s.conn == ConnState::stand_alone)
+        return command(node, "resume-io",
+                       [](engine::Resource& r, engine::Done done) { r.resume_io(0, std::move(done)); });
     // Frozen I/O is sent again when the connection is new (states 15.3).
     const bool peer_is_good = s.conn == ConnState::connected && s.pdsk == DiskState::up_to_date;
     if (s.susp_nod && peer_is_good) cable_.reset_all();

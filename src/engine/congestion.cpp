@@ -50,7 +50,8 @@ void Congestion::pull_ahead() {
     if (in_flight_sectors_ == 0) core_.ports.clock.arm(timer_, return_delay_ms);
 }
 
-void Congestion::epoch_acknowledged() {
+void Congestion::done(uint32_t size_bytes) {
+    in_flight_sectors_ -= size_bytes / sector_bytes;
     if (device_.state().conn == ConnState::ahead && in_flight_sectors_ == 0 && !timer_.armed())
         core_.ports.clock.arm(timer_, return_delay_ms);
 }

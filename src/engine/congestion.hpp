@@ -21,9 +21,7 @@ class Congestion {
     void check();
     // Sectors sent to the peer whose epoch is not acknowledged.
     void sent(uint32_t size_bytes) { in_flight_sectors_ += size_bytes / 512; }
-    void done(uint32_t size_bytes) { in_flight_sectors_ -= size_bytes / 512; }
-    // A barrier ack has arrived.
-    void epoch_acknowledged();
+    void done(uint32_t size_bytes);
 
   private:
     class ReturnTimer final : public Timer {

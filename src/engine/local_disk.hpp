@@ -35,7 +35,7 @@ struct LocalDisk {
         const uint64_t block = data.limits().logical_block_bytes;
         return sector.value * sector_bytes % block == 0 && size_bytes % block == 0;
     }
-    uint64_t usable_sectors = 0;  // for data; what P_SIZES announces
+    uint64_t usable_sectors = 0;         // for data; what P_SIZES announces
     uint64_t meta_capacity_sectors = 0;  // of the meta data device, when the layout was computed
     MetaIo meta_io;
     ActivityLog al;

@@ -197,7 +197,6 @@ void Connection::barrier_ack(const wire::BarrierAck& ack) {
     }
     acknowledge_epoch(ack.barrier);
     transfer_log.epoch_acknowledged();
-    for (auto& [number, device] : core_.devices) device->congestion.epoch_acknowledged();
 }
 
 void Connection::acknowledge_epoch(uint32_t epoch) {

@@ -448,7 +448,8 @@ bool PeerIo::resync_block_acked(Sector sector, uint32_t size_bytes, bool written
         if (read.kind != PeerKind::resync_read || !read.answered || read.sector != sector ||
             read.size_bytes != size_bytes)
             continue;
-        if (written)
+        // Once its extent was let go (this node has gone Ahead), a write may have made it dirty again.
+        if (written && read.extent_locked)
             device_.set_in_sync(sector, size_bytes);
         else
             device_.resync.count_failed(bits_for(size_bytes / sector_bytes));
@@ -497,7 +498,8 @@ void PeerIo::resync_block_arrived(PeerRequest& request, bool deallocated) {
 
 void PeerIo::resync_write_completed(PeerRequest& write, int error) {
     if (error) device_.data_io_failed(error, false);
-    if (write.orphan) {
+    if (write.orphan) {  // of a resync that was broken off; the source waits for word of every block
+        send_ack(wire::Command::neg_ack, write);
         give(write);
         return;
     }

@@ -7,6 +7,8 @@ from lab.machine import pattern
 
 MIB = 1 << 20
 
+LOSS = (r"conn\(|network", r"PingAck did not arrive", r"sock was shut down|sock_recvmsg|short read|sendmsg|meta connection shut down")
+
 
 def congested(pair, what):
     return conf.fast(pair.left, pair.right, protocol="A",
@@ -55,7 +57,7 @@ def test_pull_ahead_and_catch_up(pair, primary):
 @pytest.mark.parametrize("primary", ["left", "right"])
 def test_connection_lost_while_ahead(pair, primary):
     primary, secondary = pair.mirrored(source=pair.machine(primary), configuration=congested(pair, "pull-ahead"))
-    pair.allow(r"conn\(|network", r"PingAck did not arrive", r"sock was shut down|sock_recvmsg|short read|sendmsg|meta connection shut down")
+    pair.allow(*LOSS, r"was Sync\w+ \((peer )?failed to write sync_uuid\)")  # so it names the rule that finds the lost P_SYNC_UUID
     slow_down(primary)
     try:
         burst(primary)
@@ -75,7 +77,7 @@ def test_disconnect_on_congestion(pair):
     """The kernel's own way to do this is broken; here Duplex is the Primary."""
     primary = next(machine for machine in pair.machines if machine.kind == "duplex")
     primary, secondary = pair.mirrored(source=primary, configuration=congested(pair, "disconnect"))
-    pair.allow(r"congested", r"conn\(|network", r"sock was shut down|sock_recvmsg|short read|sendmsg|meta connection shut down")
+    pair.allow(*LOSS, r"congested", r"error receiving Data")
     slow_down(primary)
     try:
         burst(primary)
