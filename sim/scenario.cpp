@@ -137,7 +137,7 @@ void draw_extras(Random& random, Scenario& s) {
     if (s.net.protocol == config::Protocol::a && random.chance(70)) {
         s.net.on_congestion = config::OnCongestion::pull_ahead;
         s.net.congestion_fill_sectors = static_cast<uint32_t>(random.between(32, 1000));
-        s.net.congestion_extents = static_cast<uint32_t>(random.between(2, 67));
+        s.net.congestion_extents = static_cast<uint32_t>(random.between(8, 67));
     }
     if (random.chance(30))
         s.disk.fencing = s.net.protocol == config::Protocol::a ? config::Fencing::resource_only

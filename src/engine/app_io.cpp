@@ -619,7 +619,7 @@ void AppIo::destroy(AppRequest& request) {
         if (!(request.net_ok && request.local_ok) && !sabotage::out_of_sync_bits)
             device_.set_out_of_sync(request.sector, request.size_bytes);
         else if (request.sis)
-            device_.set_in_sync(request.sector, request.size_bytes);
+            device_.peer_marked_in_sync(request.sector, request.size_bytes);
     }
     if (request.sis) device_.resync.check_complete();
     // Only now: bits first, then the extents they excuse (I20).

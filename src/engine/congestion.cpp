@@ -56,6 +56,13 @@ void Congestion::done(uint32_t size_bytes) {
         core_.ports.clock.arm(timer_, return_delay_ms);
 }
 
+void Congestion::take_back(Sector sector, uint32_t size_bytes) {
+    device_.set_out_of_sync(sector, size_bytes);
+    core_.connection.barrier_before(core_.connection.transfer_log.current_epoch());
+    core_.connection.link.send_packet(Channel::data, wire::Command::out_of_sync, device_.wire_number(),
+                                      wire::BlockDesc{sector, size_bytes});
+}
+
 void Congestion::return_if_quiet() {
     if (device_.state().conn != ConnState::ahead) return;
     if (device_.peer.unacked() > 0)

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "base/units.hpp"
 #include "engine/ports.hpp"
 
 namespace duplex::engine {
@@ -22,6 +23,9 @@ class Congestion {
     // Sectors sent to the peer whose epoch is not acknowledged.
     void sent(uint32_t size_bytes) { in_flight_sectors_ += size_bytes / 512; }
     void done(uint32_t size_bytes);
+    // The peer has called a range in sync before it heard that this node is Ahead; a write may have changed
+    // it here since, without a word because the bit was still set. It is out of sync on both.
+    void take_back(Sector sector, uint32_t size_bytes);
 
   private:
     class ReturnTimer final : public Timer {

@@ -117,6 +117,14 @@ class Device final : public Volume {
     uint64_t peer_disk_sectors = 0;  // d_size of the last P_SIZES
     void set_out_of_sync(Sector sector, uint64_t size_bytes);
     void set_in_sync(Sector sector, uint64_t size_bytes);
+    // As the peer has it, which may not know yet that this node went Ahead. After a resync that broke off the
+    // bit stays: a write may have set it again.
+    void peer_marked_in_sync(Sector sector, uint32_t size_bytes) {
+        if (state_.conn == ConnState::ahead)
+            congestion.take_back(sector, size_bytes);
+        else if (state_.conn >= ConnState::sync_source && state_.conn <= ConnState::paused_sync_t)
+            set_in_sync(sector, size_bytes);
+    }
 
     // ---- negotiation
     // ------------------------------------------------------------------------------------------------

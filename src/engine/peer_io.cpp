@@ -418,7 +418,8 @@ void PeerIo::resync_read_completed(PeerRequest& read, int error) {
         end_resync_read(read);
         return;
     }
-    if (s.conn == ConnState::ahead && read.command != wire::Command::csum_rs_request) {
+    // Also where checksums were to be compared, unlike the kernel: its extent is no longer locked.
+    if (s.conn == ConnState::ahead) {
         send_ack(wire::Command::rs_cancel, read);
         end_resync_read(read);
         return;
@@ -448,9 +449,8 @@ bool PeerIo::resync_block_acked(Sector sector, uint32_t size_bytes, bool written
         if (read.kind != PeerKind::resync_read || !read.answered || read.sector != sector ||
             read.size_bytes != size_bytes)
             continue;
-        // Once its extent was let go (this node has gone Ahead), a write may have made it dirty again.
-        if (written && read.extent_locked)
-            device_.set_in_sync(sector, size_bytes);
+        if (written)
+            device_.peer_marked_in_sync(sector, size_bytes);
         else
             device_.resync.count_failed(bits_for(size_bytes / sector_bytes));
         end_resync_read(read);
