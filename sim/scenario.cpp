@@ -69,7 +69,8 @@ void draw_configuration(Random& random, Scenario& s) {
     disk.resync_rate_kib = static_cast<uint32_t>(random.between(1000, 30'000));
     disk.c_plan_ahead_ds = random.chance(30) ? 0 : 20;
     disk.c_fill_target_sectors = random.chance(50) ? 100 : static_cast<uint32_t>(random.between(200, 5000));
-    disk.c_min_rate_kib = random.chance(50) ? 250 : 0;
+    // Not so low that a resync under a load that never ends takes for ever.
+    disk.c_min_rate_kib = random.chance(50) ? 4000 : 0;
     disk.al_extents = 67;
     disk.on_io_error = random.chance(70) ? config::OnIoError::detach : config::OnIoError::pass_on;
     const bool cacheless = !s.disks[0].volatile_cache && !s.disks[1].volatile_cache;
