@@ -116,7 +116,9 @@ NewCurrent new_current_due(const State& old_state, const State& new_state, const
     if (set.bitmap != 0 || new_state.disk != DiskState::up_to_date) return NewCurrent::none;
     const bool somebody_primary = new_state.role == Role::primary || new_state.peer == Role::primary;
     // D8
-    if (contact_to_peer_data_lost(old_state.pdsk, new_state.pdsk) && somebody_primary)
+    // Deviation: also a node that was demoted while it was Ahead has data that the peer lacks.
+    const bool was_ahead = old_state.conn == ConnState::ahead;
+    if (contact_to_peer_data_lost(old_state.pdsk, new_state.pdsk) && (somebody_primary || was_ahead))
         return new_state.susp_fen || new_state.susp_nod ? NewCurrent::pending : NewCurrent::now;
     // D9
     const bool peer_promoted = old_state.peer != Role::primary && new_state.peer == Role::primary;

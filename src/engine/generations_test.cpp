@@ -142,6 +142,9 @@ TEST(NewCurrent, EveryTrigger) {
         {"Connected Primary/Secondary UpToDate/Failed", "Connected Primary/Secondary UpToDate/Diskless",
          in_sync, NewCurrent::none},
         {up, "Ahead Primary/Secondary UpToDate/Consistent", in_sync, NewCurrent::none},
+        // Deviation: demoted while Ahead; the peer lacks data all the same.
+        {"Ahead Secondary/Secondary UpToDate/Consistent",
+         "NetworkFailure Secondary/Unknown UpToDate/DUnknown", in_sync, NewCurrent::now},
         // D9: a peer without a usable disk becomes Primary on our data
         {"Connected Secondary/Secondary UpToDate/Diskless", "Connected Secondary/Primary UpToDate/Diskless",
          in_sync, NewCurrent::now},
