@@ -7,7 +7,6 @@ namespace duplex::engine {
 namespace {
 
 constexpr uint64_t kib_per_bit = 4;
-constexpr uint64_t stalled_after_ms = 180'000;
 
 }  // namespace
 
@@ -30,7 +29,7 @@ void SyncMarks::resume(uint64_t now_ms) {
 }
 
 void SyncMarks::mark(uint64_t now_ms, uint64_t left_bits) {
-    if (paused_ || now_ms - mark_ms_[at_] < mark_interval_ms) return;
+    if (paused_ || now_ms - mark_ms_[at_] < mark_interval_ms || left_bits == mark_left_[at_]) return;
     at_ = (at_ + 1) % marks;
     mark_ms_[at_] = now_ms;
     mark_left_[at_] = left_bits;
@@ -55,16 +54,15 @@ uint64_t SyncMarks::recent_kib(uint64_t now_ms, uint64_t left_bits) const {
 }
 
 SyncProgress SyncMarks::progress(uint64_t now_ms, uint64_t left_bits) const {
-    const size_t oldest = (at_ + 1) % marks;
+    const size_t reference = (at_ + 2) % marks;
     SyncProgress p;
     p.total_bits = total_bits_;
     p.left_bits = left_bits;
     p.started_ms = started_ms_;
     p.now_ms = now_ms;
     p.paused_ms = paused_ms(now_ms);
-    p.speed_kib = speed_kib_since(oldest, now_ms, left_bits);
-    p.average_speed_kib = average_kib(now_ms, total_bits_ > left_bits ? total_bits_ - left_bits : 0);
-    p.stalled = now_ms - mark_ms_[oldest] > stalled_after_ms;
+    p.mark_ms = mark_ms_[reference];
+    p.mark_left_bits = mark_left_[reference];
     return p;
 }
 
