@@ -25,13 +25,14 @@ const char* type_name(config::OptionType type) {
         case config::OptionType::flag:
             return "flag";
         case config::OptionType::text:
+        case config::OptionType::address:
             break;
     }
     return "text";
 }
 
 std::string default_text(const config::Option& option) {
-    if (option.type == config::OptionType::text) return {};
+    if (option.type == config::OptionType::text || option.type == config::OptionType::address) return {};
     return config::format_value(option, config::default_value(option));
 }
 
