@@ -154,6 +154,17 @@ int TwoNodes::write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t fi
     return run_until([&] { return user_.ended > before; }) ? user_.last_error : -1;
 }
 
+void TwoNodes::start_flush(unsigned side) {
+    nodes_[side]->volume().submit(*take(side, engine::Op::flush, 0, 0));
+    nodes_[side]->turn();
+}
+
+int TwoNodes::flush(unsigned side) {
+    const size_t before = user_.ended;
+    start_flush(side);
+    return run_until([&] { return user_.ended > before; }) ? user_.last_error : -1;
+}
+
 int TwoNodes::read(unsigned side, uint64_t sector, uint32_t sectors, std::vector<uint8_t>& data) {
     const size_t before = user_.ended;
     nodes_[side]->volume().submit(*take(side, engine::Op::read, sector, sectors));

@@ -46,8 +46,10 @@ class TwoNodes {
     // Through the device of a Primary. The error is the request's.
     int write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling);
     int read(unsigned side, uint64_t sector, uint32_t sectors, std::vector<uint8_t>& data);
+    int flush(unsigned side);
     // Without waiting for the end; ended() counts the completions, errors() those with an error.
     void start_write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling);
+    void start_flush(unsigned side);
     size_t ended() const { return user_.ended; }
     size_t errors() const { return user_.errors; }
 

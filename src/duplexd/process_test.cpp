@@ -74,7 +74,7 @@ TEST_F(ProcessTest, MinorsAreMadeOnce) {
     EXPECT_EQ(new_minor(3, "0").code, 101);
     EXPECT_EQ(control::resource_of_minor(run_dir_, 3), "r0");
     EXPECT_EQ(new_minor(3, "0").code, 101);
-    EXPECT_EQ(new_minor(3, "1").code, 161);
+    EXPECT_EQ(new_minor(3, "1").code, 162);
     EXPECT_EQ(new_minor(4, "0").code, 161);
     EXPECT_EQ(new_minor(1 << 20, "1").code, 162);
     EXPECT_EQ(new_minor(5, "x").code, 162);
@@ -92,7 +92,7 @@ TEST_F(ProcessTest, AMinorOfAnotherResourceIsRefused) {
     ASSERT_EQ(start_failure_, "");
     EXPECT_EQ(execute(Request{"new-minor", 3, {"0"}, {}}, "r1").code, 101);
     const Reply reply = new_minor(3, "0");
-    EXPECT_EQ(reply.code, 161);
+    EXPECT_EQ(reply.code, 162);
     EXPECT_EQ(reply.info, "minor exists in different resource\nminor 3 belongs to resource r1");
     EXPECT_EQ(execute(Request{"down", -1, {}, {}}, "r1").code, 101);
     other.join();
