@@ -43,8 +43,9 @@ Task<> Device::send_bitmap() {
     const ConnState entered = state_.conn;
     if (entered != ConnState::wf_bitmap_s && entered != ConnState::wf_bitmap_t) co_return;
     app.suspend();
-    // The writes in flight set their bits, or were on both sides, before the bitmap is looked at.
-    while (app.in_flight() > 0 && state_.conn == entered) {
+    // The writes in flight set their bits, or were on both sides, before the bitmap is looked at; so do those
+    // that are complete (protocol A, B) and that a peer without a disk has yet to refuse.
+    while ((app.in_flight() > 0 || app.writes_undone() > 0) && state_.conn == entered) {
         auto woken = core_.changed.wait();
         co_await woken;
     }

@@ -127,11 +127,12 @@ int apply_al(const Options& options, Device& device) {
     Area& area = **found;
     Result<ReadLog> log = read_log(device, area);
     if (!log) return fail(exit_io, log.error());
-    // Only a node that was Primary has written under the protection of its log; and where everything is out
-    // of sync, the log is void: meta data that were being moved may have none yet (meta data 14.1).
-    const bool log_matters =
-        area.superblock.has(meta::flag::primary_ind) && !area.superblock.has(meta::flag::full_sync);
-    if (const int code = judge(*log, log_matters); code != exit_ok) return code;
+    // Only a node that was Primary has written under the protection of its log.
+    const bool log_matters = area.superblock.has(meta::flag::primary_ind);
+    // Where everything is out of sync, there need not be one: meta data that were being moved may have none
+    // yet (meta data 14.1).
+    const bool log_needed = log_matters && !area.superblock.has(meta::flag::full_sync);
+    if (const int code = judge(*log, log_needed); code != exit_ok) return code;
     if (Status s = carry_out(device, options, area, *log, log_matters); !s) return fail(exit_io, s.error());
     return exit_ok;
 }
