@@ -250,9 +250,10 @@ void AppIo::start_over(AppRequest& request) {
     answered_by_peer(request);
     if (request.holds_extents) device_.disk->activation.release(request);
     if (request.interval.linked()) device_.writes.remove(request.interval);
-    if (request.started && request.is_write()) --writes_undone_;
-    if (request.started && request.is_write() && request.net_part)
-        device_.congestion.done(request.size_bytes);
+    if (request.started && request.is_write()) {
+        --writes_undone_;
+        if (request.net_part) device_.congestion.done(request.size_bytes);
+    }
     request.in_flight = request.started = false;
     --in_flight_;
     request.reset_progress();

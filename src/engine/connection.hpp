@@ -157,6 +157,7 @@ class Connection final : public LinkUser {
     Task<> finish_procedure(Task<> task);
     bool receive_write(const wire::PacketReader& reader);
     bool receive_trim(Device& device, const wire::PacketReader& reader);
+    std::optional<wire::BlockRequest> block_request(const Device& device, const wire::PacketReader& reader);
     bool receive_read_request(Device& device, const wire::PacketReader& reader);
     bool receive_resync_request(Device& device, const wire::PacketReader& reader);
     bool receive_barrier(const wire::PacketReader& reader);

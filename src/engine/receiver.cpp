@@ -347,13 +347,22 @@ void Connection::turn_ends() {
 // ---- reads, resync
 // ---------------------------------------------------------------------------------------------------
 
-bool Connection::receive_read_request(Device& device, const wire::PacketReader& reader) {
+// Nothing, and the connection dropped, if it does not fit the packet or the device.
+std::optional<wire::BlockRequest> Connection::block_request(const Device& device,
+                                                            const wire::PacketReader& reader) {
     const wire::PacketInfo& info = reader.info();
     const Result<wire::BlockRequest> packet = wire::decode_block_request(info, reader.body());
-    if (!packet) return protocol_error(packet.error());
     const Status in_range =
-        wire::check_range(info, packet->sector, packet->size_bytes, device.size_sectors());
-    if (!in_range) return protocol_error(in_range.error());
+        packet ? wire::check_range(info, packet->sector, packet->size_bytes, device.size_sectors())
+               : Status(packet.error());
+    if (in_range) return *packet;
+    protocol_error(in_range.error());
+    return std::nullopt;
+}
+
+bool Connection::receive_read_request(Device& device, const wire::PacketReader& reader) {
+    const std::optional<wire::BlockRequest> packet = block_request(device, reader);
+    if (!packet) return false;
     PeerRequest* read =
         device.peer.take(PeerKind::read, packet->sector, packet->size_bytes, packet->size_bytes);
     if (!read) return no_room();
@@ -363,16 +372,12 @@ bool Connection::receive_read_request(Device& device, const wire::PacketReader& 
 }
 
 bool Connection::receive_resync_request(Device& device, const wire::PacketReader& reader) {
-    const wire::PacketInfo& info = reader.info();
-    const Result<wire::BlockRequest> packet = wire::decode_block_request(info, reader.body());
-    if (!packet) return protocol_error(packet.error());
-    const Status in_range =
-        wire::check_range(info, packet->sector, packet->size_bytes, device.size_sectors());
-    if (!in_range) return protocol_error(in_range.error());
+    const std::optional<wire::BlockRequest> packet = block_request(device, reader);
+    if (!packet) return false;
     PeerRequest* read =
         device.peer.take(PeerKind::resync_read, packet->sector, packet->size_bytes, packet->size_bytes);
     if (!read) return no_room();
-    read->command = info.command();
+    read->command = reader.info().command();
     const auto sent_digest = reader.digest();
     std::copy(sent_digest.begin(), sent_digest.end(), read->digest.bytes.begin());
     read->digest.size = sent_digest.size();
@@ -381,12 +386,8 @@ bool Connection::receive_resync_request(Device& device, const wire::PacketReader
 }
 
 bool Connection::receive_verify_request(Device& device, const wire::PacketReader& reader) {
-    const wire::PacketInfo& info = reader.info();
-    const Result<wire::BlockRequest> packet = wire::decode_block_request(info, reader.body());
-    if (!packet) return protocol_error(packet.error());
-    const Status in_range =
-        wire::check_range(info, packet->sector, packet->size_bytes, device.size_sectors());
-    if (!in_range) return protocol_error(in_range.error());
+    const std::optional<wire::BlockRequest> packet = block_request(device, reader);
+    if (!packet) return false;
     if (!verify_) return protocol_error(error("P_OV_REQUEST, volume {}: no verify-alg", device.number()));
     PeerRequest* read =
         device.peer.take(PeerKind::verify_read, packet->sector, packet->size_bytes, packet->size_bytes);
