@@ -13,6 +13,7 @@ import pytest
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARIES = os.environ.get("DUPLEX_BIN_DIR", os.path.join(REPOSITORY, "build/release/bin"))
 MIB = 1 << 20
+ARRANGEMENT = "alone"
 
 
 class Server:

@@ -11,6 +11,8 @@ import pytest
 
 from .conftest import MIB, Server, await_until, run
 
+pytestmark = pytest.mark.feature("Block device: clients", export="/dev/drbdN")
+
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control"),
     reason="needs root, /dev/fuse and /dev/loop-control")

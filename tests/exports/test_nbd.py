@@ -12,6 +12,8 @@ import pytest
 
 from .conftest import MIB, await_until, run
 
+pytestmark = pytest.mark.feature("Block device: clients", export="NBD")
+
 HANDSHAKE_FLAGS = struct.pack(">I", 3)
 
 

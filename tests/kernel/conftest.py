@@ -1,20 +1,24 @@
 """Scenarios between a Duplex node and the kernel's DRBD, in every arrangement of the two.
 
-DUPLEX_ARRANGEMENTS names the arrangements, for example `kernel-kernel` to prove the scenarios themselves."""
+DUPLEX_ARRANGEMENTS names the arrangements, for example `kernel-kernel` to prove the scenarios themselves; the suite `system`
+runs them with `duplex-duplex`."""
 
 import os
+import pathlib
 
 import pytest
 
+from lab import draw, features
 from lab.pair import Pair
 
 ARRANGEMENTS = os.environ.get("DUPLEX_ARRANGEMENTS", "duplex-kernel,kernel-duplex").split(",")
+HERE = pathlib.Path(__file__).parent
 
 
 @pytest.fixture(scope="session", params=ARRANGEMENTS)
 def machines(request):
     """The pair of one arrangement; its machines are kept from scenario to scenario."""
-    pair = Pair(*request.param.split("-"))
+    pair = Pair(*request.param.split("-"), size_bytes=draw.drawn(request.param, 64, range(64, 129)) << 20)
     yield pair
     pair.close()
 
@@ -35,18 +39,25 @@ def volatile_pair(request):
 def watched(pair, request):
     """A failed scenario shows the state and the logs of both machines; one that passed must have left clean logs."""
     yield pair
-    if request.node.stash.get(FAILED, False):
+    if features.failed(request):
         print(pair.describe())
         return
+    for machine in pair.machines:
+        if machine.kind == "kernel":
+            features.met_kernel(request, machine.version)
     troubles = pair.troubles()
     assert not troubles, "in the logs:\n" + "\n".join(troubles)
 
 
-FAILED = pytest.StashKey()
+@pytest.hookimpl(trylast=True)  # after pytest has put the tests of one arrangement together
+def pytest_collection_modifyitems(items):
+    unmarked = {item.path.name for item in items if item.path.parent == HERE and item.get_closest_marker("feature") is None}
+    if unmarked:
+        raise pytest.UsageError(f"no feature mark (lab/features.py) in {', '.join(sorted(unmarked))}")
+    draw.order(items, lambda item: getattr(item, "callspec", None) and item.callspec.params.get("machines"))
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = (yield).get_result()
-    if report.when == "call":
-        item.stash[FAILED] = report.failed
+def pytest_runtest_protocol(item):
+    """Ends a long run: what would begin too late is left out."""
+    return True if draw.time_is_up() and item.path.parent == HERE else None
+

@@ -5,6 +5,8 @@ import pytest
 from lab import conf
 from lab.machine import pattern
 
+pytestmark = pytest.mark.feature("Resync: with checksums (csums-alg)")
+
 MIB = 1 << 20
 
 

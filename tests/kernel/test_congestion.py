@@ -4,10 +4,9 @@ import pytest
 
 from lab import conf
 from lab.machine import pattern
+from lab.pair import PEER_LOST
 
 MIB = 1 << 20
-
-LOSS = (r"conn\(|network", r"PingAck did not arrive", r"sock was shut down|sock_recvmsg|short read|sendmsg|meta connection shut down")
 
 
 def congested(pair, what):
@@ -34,6 +33,7 @@ def burst(machine, count=6):
                 "dd if=/run/burst of=/dev/drbd0 oflag=direct conv=notrunc bs=64k seek=$((i*10)) status=none & done; wait" % count)
 
 
+@pytest.mark.feature("Congestion: pull-ahead, and Behind catches up")
 @pytest.mark.parametrize("primary", ["left", "right"])
 def test_pull_ahead_and_catch_up(pair, primary):
     primary, secondary = pair.mirrored(source=pair.machine(primary), configuration=congested(pair, "pull-ahead"))
@@ -54,10 +54,11 @@ def test_pull_ahead_and_catch_up(pair, primary):
     pair.compare()
 
 
+@pytest.mark.feature("Congestion: pull-ahead, and Behind catches up")
 @pytest.mark.parametrize("primary", ["left", "right"])
 def test_connection_lost_while_ahead(pair, primary):
     primary, secondary = pair.mirrored(source=pair.machine(primary), configuration=congested(pair, "pull-ahead"))
-    pair.allow(*LOSS, r"was Sync\w+ \((peer )?failed to write sync_uuid\)")  # so it names the rule that finds the lost P_SYNC_UUID
+    pair.allow(*PEER_LOST, r"was Sync\w+ \((peer )?failed to write sync_uuid\)")  # so it names the rule that finds the lost P_SYNC_UUID
     slow_down(primary)
     try:
         burst(primary)
@@ -73,11 +74,12 @@ def test_connection_lost_while_ahead(pair, primary):
     pair.compare()
 
 
+@pytest.mark.feature("Congestion: disconnect")
 def test_disconnect_on_congestion(pair):
     """The kernel's own way to do this is broken; here Duplex is the Primary."""
     primary = next(machine for machine in pair.machines if machine.kind == "duplex")
     primary, secondary = pair.mirrored(source=primary, configuration=congested(pair, "disconnect"))
-    pair.allow(*LOSS, r"congested", r"error receiving Data")
+    pair.allow(*PEER_LOST, r"congested", r"error receiving Data")
     slow_down(primary)
     try:
         burst(primary)

@@ -6,7 +6,10 @@ import pytest
 
 from lab.compare import data_area_bytes
 from lab.machine import pattern
+from lab.pair import PEER_LOST
 from lab.workload import Workload
+
+pytestmark = pytest.mark.feature("Meta data: a disk moves to the other implementation")
 
 MIB = 1 << 20
 SPAN = 4096
@@ -68,7 +71,7 @@ def test_after_crash(pair, maker):
     maker = pair.machine(maker)
     user = pair.other(maker)
     pair.mirrored(source=maker)
-    pair.allow(r"conn\(|network", r"sock was shut down by peer|short read", r"peer\(")
+    pair.allow(*PEER_LOST, r"peer\(")
     user.drbdadm("down r0")
     maker.await_status("alone", lambda s: s.cs in ("WFConnection", "StandAlone"))
     maker.write(40 * MIB, pattern("written alone", MIB))

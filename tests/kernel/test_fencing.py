@@ -4,11 +4,11 @@ import pytest
 
 from lab import conf
 from lab.machine import pattern
+from lab.pair import PEER_LOST
 from lab.workload import Workload
 
 MIB = 1 << 20
-LOSS = (r"conn\(|network", r"PingAck did not arrive", r"sock was shut down|sock_recvmsg|short read|sendmsg|meta connection shut down",
-        r"fence-peer", r"I/O was frozen", r"error receiving ReportState")
+LOSS = PEER_LOST + (r"fence-peer", r"I/O was frozen")
 
 
 def fencing(pair, policy, handler, **options):
@@ -16,6 +16,7 @@ def fencing(pair, policy, handler, **options):
     return text.replace("resource r0 {", f'resource r0 {{\n  handlers {{ fence-peer "{handler}"; unfence-peer "exit 0"; }}', 1)
 
 
+@pytest.mark.feature("Fencing: resource-and-stonith")
 @pytest.mark.parametrize("primary", ["left", "right"])
 def test_stonith_freezes_until_the_peer_is_fenced(pair, primary):
     primary, secondary = pair.mirrored(source=pair.machine(primary),
@@ -41,6 +42,7 @@ def test_stonith_freezes_until_the_peer_is_fenced(pair, primary):
         primary.await_log(r"fence-peer helper returned 7 \(peer was stonithed\)", mark)
 
 
+@pytest.mark.feature("Fencing: resource-and-stonith")
 @pytest.mark.parametrize("primary", ["left", "right"])
 def test_frozen_until_the_peer_is_back(pair, primary):
     """The handler cannot fence; the connection comes back, and everything is on both disks."""
@@ -62,6 +64,7 @@ def test_frozen_until_the_peer_is_back(pair, primary):
     pair.compare()
 
 
+@pytest.mark.feature("Fencing: resource-and-stonith")
 @pytest.mark.parametrize("primary", ["left", "right"])
 def test_frozen_and_the_peer_restarts(pair, primary):
     """A peer that lost power may lack what it acknowledged: it has to be resynced before I/O goes on."""
@@ -81,6 +84,7 @@ def test_frozen_and_the_peer_restarts(pair, primary):
     pair.compare()
 
 
+@pytest.mark.feature("Fencing: resource-only, outdate")
 @pytest.mark.parametrize("primary", ["left", "right"])
 def test_disconnect_outdates_the_secondary(pair, primary):
     primary, secondary = pair.mirrored(source=pair.machine(primary), configuration=fencing(pair, "resource-only", "exit 1"))
@@ -98,6 +102,7 @@ def test_disconnect_outdates_the_secondary(pair, primary):
     pair.compare()
 
 
+@pytest.mark.feature("Fencing: resource-only, outdate")
 @pytest.mark.parametrize("promoted", ["left", "right"])
 def test_promotion_asks_the_handler(pair, promoted):
     primary, secondary = pair.mirrored(source=pair.other(pair.machine(promoted)),

@@ -3,12 +3,10 @@
 import pytest
 
 from lab.machine import pattern
+from lab.pair import PEER_LOST
 from lab.workload import Workload
 
 SPAN = 8192
-# What losing a peer looks like in the kernel's log.
-PEER_LOST = (r"PingAck did not arrive in time", r"sock was shut down by peer|sock_recvmsg returned|short read", r"conn\(|network",
-             r"meta connection shut down", r"sendmsg")
 
 
 def die_and_return(pair, victim_side, victim_role, run):
@@ -47,12 +45,14 @@ def die_and_return(pair, victim_side, victim_role, run):
     return survivor, victim
 
 
+@pytest.mark.feature("Power failure: of the Primary, of the Secondary")
 @pytest.mark.parametrize("role", ["Primary", "Secondary"])
 @pytest.mark.parametrize("victim", ["left", "right"])
 def test_killed_under_load(pair, victim, role):
     die_and_return(pair, victim, role, run=100)
 
 
+@pytest.mark.feature("Power failure: unflushed writes are lost")
 @pytest.mark.parametrize("victim, role", [("left", "Primary"), ("left", "Secondary")])
 def test_unflushed_writes_lost(volatile_pair, victim, role):
     """The same, and the dead machine's disk has lost every write that no flush had followed."""
@@ -74,6 +74,7 @@ def test_unflushed_writes_lost(volatile_pair, victim, role):
     volatile_pair.compare()
 
 
+@pytest.mark.feature("Power failure: of both nodes at once")
 def test_both_lose_power(volatile_pair):
     """Both machines die at once under load, with volatile disks; the former Primary's data wins and nothing acknowledged is lost."""
     pair = volatile_pair

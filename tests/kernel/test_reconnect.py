@@ -6,6 +6,7 @@ import pytest
 
 from lab import conf
 from lab.machine import pattern
+from lab.pair import PEER_LOST
 from lab.workload import Workload
 
 MIB = 1 << 20
@@ -23,6 +24,7 @@ def write_blocks(primary):
         primary.write(block * 4096, pattern(f"away {block}", 4096))
 
 
+@pytest.mark.feature("Resync: by bitmap, after a disconnect")
 @pytest.mark.parametrize("writer", ["left", "right"])
 def test_bitmap_resync_after_disconnect(pair, writer):
     """An orderly disconnect; exactly the blocks written meanwhile are sent."""
@@ -46,12 +48,12 @@ def test_bitmap_resync_after_disconnect(pair, writer):
     pair.compare()
 
 
+@pytest.mark.feature("Connection: lost under load, and back")
 @pytest.mark.parametrize("writer", ["left", "right"])
 def test_cable_pulled_under_load(pair, writer):
     """The cable is pulled while writes run: they go on after the time-out, and the resync covers everything that was under way."""
     primary, secondary = pair.mirrored(source=pair.machine(writer))
-    pair.allow(r"PingAck did not arrive in time", r"sock was shut down by peer|sock_recvmsg returned|short read",
-               r"sendmsg.* returned|_drbd_send|network|conn\(", r"meta connection shut down")
+    pair.allow(*PEER_LOST)
     load = Workload(primary, run=11, span_blocks=4096)
     load.await_writes(200)
     secondary.unplug()
@@ -74,6 +76,7 @@ def pair_synced_under_load(pair):
         machine.await_status("both UpToDate again", lambda s: (s.cs, s.disk, s.peer_disk) == ("Connected", "UpToDate", "UpToDate"))
 
 
+@pytest.mark.feature("Roles: exchanged while disconnected")
 def test_disconnected_secondary_is_promoted(pair):
     """Roles change hands while disconnected in order: the old Primary becomes the target."""
     first, second = pair.mirrored()
@@ -92,6 +95,7 @@ def test_disconnected_secondary_is_promoted(pair):
     pair.compare()
 
 
+@pytest.mark.feature("Resync: interrupted, and continued")
 def test_resync_survives_interruption(pair):
     """A resync cut in the middle goes on from where it was."""
     primary, secondary = pair.mirrored()
@@ -102,7 +106,7 @@ def test_resync_survives_interruption(pair):
     pair.configure(conf.fast(pair.left, pair.right, rate="8M"))
     for machine in pair.machines:
         machine.drbdadm("adjust r0")
-    pair.allow(r"PingAck did not arrive in time", r"sock was shut down by peer|sock_recvmsg returned|short read|conn\(")
+    pair.allow(*PEER_LOST)
     for machine in pair.machines:
         if machine.status().cs == "StandAlone":
             machine.drbdadm("connect r0")

@@ -6,9 +6,12 @@ from lab import conf
 from lab.machine import pattern
 from lab.workload import Workload
 
+pytestmark = pytest.mark.feature("Replication")
+
 MIB = 1 << 20
 
 
+@pytest.mark.feature("Resync: initial")
 @pytest.mark.parametrize("source", ["left", "right"])
 def test_initial_sync(pair, source):
     pair.fresh()

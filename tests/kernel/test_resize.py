@@ -6,6 +6,7 @@ import pytest
 
 from lab import conf
 from lab.machine import pattern
+from lab.pair import PEER_LOST
 from lab.workload import Workload
 
 MIB = 1 << 20
@@ -16,7 +17,7 @@ SMALL, LARGE = 24 * MIB, 64 * MIB
 def small(pair):
     """Both machines with disks that can grow; nothing configured."""
     pair.fresh()
-    pair.allow(r"conn\(|network", r"sock was shut down|sock_recvmsg|short read|meta connection shut down")  # at the end both lose power
+    pair.allow(*PEER_LOST)  # at the end both lose power
     for machine in pair.machines:
         if machine.kind == "kernel":
             machine.run("insmod /usr/lib/uml/modules/$(uname -r)/kernel/drivers/md/dm-mod.ko 2>/dev/null; "
@@ -67,6 +68,7 @@ def old_data_in_the_new_area(machine):
         disk.write(pattern(machine.name, 2 * MIB))
 
 
+@pytest.mark.feature("Size: both disks grow")
 @pytest.mark.parametrize("resizer", ["left", "right"])
 def test_both_disks_have_grown(small, resizer):
     """Only the new area is resynced; the meta data have moved to the new end."""
@@ -100,6 +102,7 @@ def test_both_disks_have_grown(small, resizer):
     small.compare()
 
 
+@pytest.mark.feature("Size: the smaller disk decides")
 def test_the_smaller_disk_decides(small):
     start(small)
     before = size(small.left)
@@ -118,6 +121,7 @@ def test_the_smaller_disk_decides(small):
     small.compare()
 
 
+@pytest.mark.feature("Size: resize --size")
 def test_grow_under_load_to_a_given_size(small):
     start(small)
     for machine in small.machines:
@@ -137,6 +141,7 @@ def test_grow_under_load_to_a_given_size(small):
     small.compare()
 
 
+@pytest.mark.feature("Size: resize --assume-clean")
 def test_assume_clean_resyncs_nothing(small):
     start(small)
     for machine in small.machines:

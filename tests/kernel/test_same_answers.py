@@ -6,6 +6,8 @@ import pytest
 
 from lab.pair import Pair
 
+pytestmark = pytest.mark.feature("Tools: output and exit status of drbdsetup", arrangement="duplex-kernel")
+
 # Typed one after the other on both machines. {me} and {peer} are their addresses; what is typed in one
 # part is typed while both are in the same state.
 USAGE = """

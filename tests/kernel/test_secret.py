@@ -4,6 +4,8 @@ import pytest
 
 from lab import conf
 
+pytestmark = pytest.mark.feature("Connection: shared secret")
+
 
 @pytest.mark.parametrize("wrong", ["left", "right"])
 def test_wrong_secret_is_refused(pair, wrong):

@@ -6,6 +6,8 @@ from lab import conf
 from lab.machine import pattern
 from lab.workload import Workload
 
+pytestmark = pytest.mark.feature("Online verify")
+
 MIB = 1 << 20
 DAMAGED = [0, 9, 10, 700, 4095, 4096, 9999, 16373]
 EXPECTED_LINES = (r"Out of sync: start=", r"Online verify found \d+ 4k block", r"helper command: .* out-of-sync", r"No resync, but")
@@ -58,6 +60,7 @@ def test_verify_marks_and_reconnect_repairs(pair, verifier, writer):
     assert secondary.disk.read(0, MIB) == pattern("content", MIB)
 
 
+@pytest.mark.feature("Online verify: range and stop")
 @pytest.mark.parametrize("verifier", ["left", "right"])
 def test_verify_range_and_stop(pair, verifier):
     """Only the range is looked at; the next run goes on behind it; a second command and a disconnect end one."""
@@ -122,6 +125,7 @@ def test_verify_under_load(pair, verifier):
     pair.compare()
 
 
+@pytest.mark.feature("Online verify: every digest")
 def test_verify_with_every_digest(pair):
     pair.mirrored(configuration=verifying(pair))
     pair.allow(*EXPECTED_LINES)

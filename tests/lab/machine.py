@@ -21,6 +21,7 @@ class Machine:
         self.state = os.path.join(state_directory, name)
         self.switch = switch
         self.disk = disk
+        self.second = None  # one more Disk, /dev/sdc1, or None; never volatile
         os.makedirs(self.state, exist_ok=True)
         self._transfers = 0
 

@@ -47,7 +47,7 @@ class Node(Machine):
             self._process = subprocess.Popen(
                 prefix + ["unshare", "--mount", "--uts", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
                           "--propagation", "private", INIT, self.name, self.state]
-                + [f"sdb1={held.number}" for held in backing],
+                + [f"{name}={held.number}" for name, held in zip(("sdb1", "sdc1"), backing)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[held.fd for held in backing],
                 start_new_session=True)
         for held in backing:
@@ -58,7 +58,7 @@ class Node(Machine):
 
     def _open_disk(self):
         """Loop devices for the machine. Its first process inherits them open and so keeps them for as long as it has power."""
-        return [loop.Loop(self.disk.open_file())]
+        return [loop.Loop(disk.open_file()) for disk in (self.disk, self.second) if disk is not None]
 
     def _find_holder(self):
         if self._process.poll() is not None:
@@ -90,10 +90,19 @@ class Node(Machine):
         self.holder = None
         self._process = None
         self.disk.power_off()
+        if self.second is not None:
+            self.second.power_off()
 
     def close(self):
         self.power_off()
         self.disk.close()
+
+    def freeze(self):
+        """Nothing of DRBD runs any more, and nobody is told: what is sent to it is taken by the kernel's buffers."""
+        self.run("pkill -STOP -x duplexd")
+
+    def thaw(self):
+        self.run("pkill -CONT -x duplexd")
 
     # Commands
 

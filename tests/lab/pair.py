@@ -5,14 +5,16 @@ import re
 import shutil
 import tempfile
 
-from . import conf
+from . import conf, proc_drbd
 from .compare import compare_data_areas
 from .disk import Disk, VolatileDisk
+from .machine import pattern
 from .network import Switch
 from .node import Node
 from .process import LabError
 from .uml import KernelNode
 
+SECOND_DISK_BYTES = 32 << 20
 KINDS = {"duplex": Node, "kernel": KernelNode}
 
 # What a kernel says when something is wrong. DRBD's own lines are judged by words, the rest of the kernel's by its alarms.
@@ -23,6 +25,10 @@ _DRBD_TROUBLE = re.compile(r"error|fail|assert|unexpected|\bbad\b|invalid|corrup
 # Not troubles: states and words that contain one of the above.
 _DRBD_HARMLESS = re.compile(r"helper command: .* exit code 0|Method to ensure|disk\( \w+ -> \w+ \) *$|recounting of set bits took|"
                             r"Discarding network configuration|peer\( \w+ -> Unknown \) conn\( \w+ -> (NetworkFailure|TearDown|Disconnecting|BrokenPipe|Timeout)")
+
+# What losing the peer looks like in the logs, for Pair.allow().
+PEER_LOST = (r"conn\(|network", r"PingAck did not arrive", r"sock was shut down|sock_recvmsg|short read|sendmsg|_drbd_send|socket failed",
+             r"meta connection shut down", r"error receiving")
 
 
 class Pair:
@@ -37,6 +43,8 @@ class Pair:
             disk = (VolatileDisk if side in volatile else Disk)(os.path.join(self.directory, f"{name}.img"), size_bytes)
             self.machines.append(KINDS[kind](name, f"10.0.7.{105 + index}", self.directory, self.switch, disk))
         self.left, self.right = self.machines
+        for machine in self.machines:
+            machine.second = Disk(os.path.join(self.directory, f"{machine.name}.second.img"), SECOND_DISK_BYTES)
         self._marks = {}
         self.allowed = []
 
@@ -60,17 +68,19 @@ class Pair:
         if machine.running and not machine.disk.volatile and self._is_down(machine):
             machine.plug_in()
             machine.disk.erase()
-            machine.run("blockdev --flushbufs /dev/sdb1")
+            machine.second.erase()
+            machine.run("blockdev --flushbufs /dev/sdb1; blockdev --flushbufs /dev/sdc1")
             return
         machine.power_off()
         machine.disk.erase()
+        machine.second.erase()
         machine.boot()
 
     @staticmethod
     def _is_down(machine):
         try:
-            machine.drbdadm("down r0", check=False, limit_s=10)
-            return machine.status() is None
+            machine.drbdadm("down all", check=False, limit_s=10)
+            return not proc_drbd.parse(machine.proc_text())
         except LabError:
             return False
 
@@ -121,6 +131,37 @@ class Pair:
         source.drbdadm("-- --overwrite-data-of-peer primary r0")
         self.synced()
         return source, self.other(source)
+
+    def clean(self, configuration=None, source=None):
+        """As mirrored(), with the initial resync skipped: the disks are blank."""
+        source = source or self.left
+        self.fresh(configuration)
+        self.create_md()
+        self.up()
+        self.connected()
+        source.drbdadm("-- --clear-bitmap new-current-uuid r0")
+        self.synced()
+        source.drbdadm("primary r0")
+        return source, self.other(source)
+
+    def behind(self, mib, configuration=None, source=None):
+        """A Primary that has written its first `mib` MiB while the Secondary was disconnected."""
+        primary, secondary = self.clean(configuration, source)
+        secondary.drbdadm("disconnect r0")
+        primary.await_connection("WFConnection")
+        self.write_ahead(primary, mib)
+        return primary, secondary
+
+    @staticmethod
+    def write_ahead(machine, mib):
+        """pattern(index) into each of the first `mib` MiB."""
+        for index in range(mib):
+            machine.write(index << 20, pattern(index, 1 << 20))
+
+    def reconnect(self):
+        for machine in self.machines:
+            if machine.status().cs == "StandAlone":
+                machine.drbdadm("connect r0")
 
     def compare(self):
         """Bytes compared; both data areas are the same or it is an error. Nothing may be writing."""

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -22,6 +23,7 @@ class KernelNode(Node):
     files. Its eth1 is bridged to the kernel's vec0; commands go over a second interface, so they work with the cable pulled."""
 
     kind = "kernel"
+    version = None  # once one has booted
     needs_binaries = False
     proc_command = "cat /proc/drbd"
     modules = DRBD_MODULES
@@ -60,6 +62,8 @@ class KernelNode(Node):
                              stdin=subprocess.DEVNULL, start_new_session=True)
         else:
             disk = [f"ubd0={self.disk.open_file()}"]
+        if self.second is not None:
+            disk.append(f"ubd1={self.second.open_file()}")
         runtime = os.path.join(self.state, "uml")
         shutil.rmtree(runtime, ignore_errors=True)
         os.makedirs(runtime)
@@ -74,6 +78,8 @@ class KernelNode(Node):
                  "modules=" + ":".join(self.modules)] + disk,
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True)
         await_until(self._answers, lambda: f"{self.name} answers commands; console:\n{self.log_text()[-3000:]}", 40, 0.05)
+        if KernelNode.version is None:
+            KernelNode.version = self._execute("echo \"Linux $(uname -r) in User Mode Linux with DRBD $(sed 's/version: //; q' /proc/drbd)\"", 10).output.strip()
 
     def _answers(self):
         if self._kernel.poll() is not None:
@@ -92,6 +98,12 @@ class KernelNode(Node):
             self._kernel.kill()
             self._kernel.wait()
             self._kernel = None
+
+    def freeze(self):
+        os.killpg(self._kernel.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        os.killpg(self._kernel.pid, signal.SIGCONT)
 
     def start(self, command):
         """A command in the background; its output comes line by line from the returned object's stdout."""

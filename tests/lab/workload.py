@@ -3,7 +3,7 @@
 import os
 import threading
 
-from . import writer
+from . import draw, writer
 from .process import LabError, await_until
 
 PROGRAM = os.path.abspath(writer.__file__)
@@ -13,7 +13,8 @@ BLOCK = writer.BLOCK
 class Workload:
     """Writes on `machine` until stopped (or `count` writes). `acknowledged`: {block: highest sequence acknowledged}."""
 
-    def __init__(self, machine, run, span_blocks, threads=4, count=0, device="/dev/drbd0"):
+    def __init__(self, machine, run, span_blocks, threads=None, count=0, device="/dev/drbd0"):
+        threads = threads or draw.in_this_test("threads", 4, range(1, 9))
         self.machine = machine
         self.run = run
         self.span_blocks = span_blocks
@@ -55,6 +56,7 @@ class Workload:
 
     def await_writes(self, count, limit_s=60.0):
         """Until `count` more writes have been acknowledged."""
+        count *= draw.in_this_test("writes", 1, range(1, 5))
         goal = self.writes + count
 
         def reached():

@@ -4,9 +4,11 @@ import os
 
 import pytest
 
-from lab import loop
+from lab import features, loop
 from lab.pair import Pair
 from lab.terminal import Terminal
+
+ARRANGEMENT = "duplex-duplex"
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +22,7 @@ def machines():
 def pair(machines, request):
     """The two machines; the scenario begins with pair.fresh() or pair.mirrored(). A failure shows states and logs."""
     yield machines
-    if request.node.stash.get(FAILED, False):
+    if features.failed(request):
         print(machines.describe())
 
 
@@ -34,16 +36,6 @@ def terminal(pair):
     yield run
     for each in opened:
         each.close()
-
-
-FAILED = pytest.StashKey()
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = (yield).get_result()
-    if report.when == "call":
-        item.stash[FAILED] = report.failed
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 from lab.process import await_until
 from lab.workload import Workload
 
+pytestmark = pytest.mark.feature("Crash of the process")
+
 SPAN = 8192
 ROUNDS = 5
 FIO = ("fio --name=v --filename=/dev/drbd0 --ioengine=libaio --direct=1 --rw=randwrite --bs=4k --iodepth=16 --size=40m --loops=3 "

@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
 from lab.machine import pattern
+
+pytestmark = pytest.mark.feature("Device node")
 
 
 def exists(machine):

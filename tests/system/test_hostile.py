@@ -14,6 +14,8 @@ from lab.hostile import Peer, header80, packet
 from lab.node import Node
 from lab.process import LabError, await_until
 
+pytestmark = pytest.mark.feature("Connection: hostile peers", arrangement="alone")
+
 SIZE = 130992  # sectors of the 64 MiB disk's data area
 
 

@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
+
 from lab import conf
 
 
+@pytest.mark.feature("How-to of 8.3")
 def test_howto(pair):
     pair.fresh(conf.howto(pair.left, pair.right))
     first, second = pair.machines

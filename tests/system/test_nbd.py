@@ -7,6 +7,8 @@ import pytest
 
 from lab.machine import pattern
 
+pytestmark = pytest.mark.feature("Block device: clients", export="NBD")
+
 nbd = pytest.importorskip("nbd")
 SOCKET = "/run/duplex/nbd/r0-0.sock"
 URI = f"nbd+unix:///?socket={SOCKET}"

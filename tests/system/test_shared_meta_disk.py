@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.feature("Meta data: slots of one external device")
+
 MIB = 1 << 20
 
 
