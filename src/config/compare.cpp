@@ -27,20 +27,16 @@ bool same_value(const Option& option, std::string_view a, std::string_view b) {
     return a == b;
 }
 
-Comparison compare_options(OptionGroup group, const OptionList& running, const OptionList& configured,
-                           const std::vector<std::string_view>& except) {
+Comparison compare_options(OptionGroup group, const OptionList& running, const OptionList& configured) {
     Comparison result;
     const auto differ = [&result](std::string text) {
         result.differs = true;
         result.difference = std::move(text);
         return result;
     };
-    const auto skipped = [&except](const std::string& name) {
-        return std::ranges::find(except, name) != except.end();
-    };
     for (const OptionSetting& setting : running) {
         const Option* option = find_option(group, setting.name);
-        if (option == nullptr || skipped(setting.name)) continue;
+        if (option == nullptr) continue;
         if (const OptionSetting* wanted = last_setting(configured, setting.name)) {
             const bool same = same_value(*option, setting.value, wanted->value);
             std::string text = fmt::format("Value of '{}' {}: r={} c={}", setting.name,
@@ -56,13 +52,20 @@ Comparison compare_options(OptionGroup group, const OptionList& running, const O
     }
     for (const OptionSetting& setting : configured) {
         const Option* option = find_option(group, setting.name);
-        if (option == nullptr || skipped(setting.name) || find_setting(running, setting.name) != nullptr)
-            continue;
+        if (option == nullptr || find_setting(running, setting.name) != nullptr) continue;
         if (!is_default(*option, last_setting(configured, setting.name)->value)) {
             return differ(fmt::format("Only in config file {}: {}", setting.name, setting.value));
         }
     }
     return result;
+}
+
+OptionList changeable_disk_options(OptionList options) {
+    std::erase_if(options, [](const OptionSetting& setting) {
+        const Option* option = find_option(OptionGroup::disk, setting.name);
+        return option != nullptr && option->attach_only;
+    });
+    return options;
 }
 
 }  // namespace duplex::config

@@ -18,9 +18,10 @@ struct Comparison {
 // Values that mean the same: 10M and 10240k.
 bool same_value(const Option& option, std::string_view a, std::string_view b);
 
-// An option that is absent has its default. The comparison ends at the first difference. Options named in
-// except are not looked at.
-Comparison compare_options(OptionGroup group, const OptionList& running, const OptionList& configured,
-                           const std::vector<std::string_view>& except = {});
+// An option that is absent has its default. The comparison ends at the first difference.
+Comparison compare_options(OptionGroup group, const OptionList& running, const OptionList& configured);
+
+// The disk options that can be set while a disk is attached.
+OptionList changeable_disk_options(OptionList options);
 
 }  // namespace duplex::config

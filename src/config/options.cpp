@@ -96,6 +96,12 @@ auto number(std::string_view name, NumberUnit unit, int64_t min, int64_t max, Ch
     return field<member>(option);
 }
 
+template <typename Options>
+Field<Options> attach_only(Field<Options> field) {
+    field.option.attach_only = true;
+    return field;
+}
+
 template <auto member>
 auto flag(std::string_view name) {
     Option option;
@@ -226,8 +232,8 @@ const std::array net_fields{
 };
 
 const std::array disk_fields{
-    number<&DiskOptions::size_sectors>("size", sectors, 0, max_sector, in_files, "bytes"),
-    number<&DiskOptions::max_bio_bvecs>("max-bio-bvecs", one, 0, 128, in_setup_only),
+    attach_only(number<&DiskOptions::size_sectors>("size", sectors, 0, max_sector, in_files, "bytes")),
+    attach_only(number<&DiskOptions::max_bio_bvecs>("max-bio-bvecs", one, 0, 128, in_setup_only)),
     word<&DiskOptions::on_io_error>("on-io-error", on_io_error_words),
     word<&DiskOptions::fencing>("fencing", fencing_words),
     flag<&DiskOptions::disk_barrier>("disk-barrier"),

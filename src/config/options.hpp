@@ -178,6 +178,8 @@ struct Option {
     RangeRule range_rule = RangeRule::refuse;
     bool checked_in_files =
         false;  // drbdadm checks the range already when it reads the file ("chk" in cli 5)
+    // Settled when a disk is attached: disk-options does not take it, and adjust does not change it that way.
+    bool attach_only = false;
     std::string_view show_comment;  // unit as drbdsetup show names it after '#', or empty
     // number, flag (0, 1), enumeration:
     int64_t default_number = 0;

@@ -29,11 +29,14 @@ Options named(OptionGroup group, std::initializer_list<std::string_view> names) 
     return options;
 }
 
-Options whole(OptionGroup group, std::initializer_list<std::string_view> without = {}) {
-    Options options;
-    for (const Option* const option : config::options_of(group)) {
-        if (std::ranges::find(without, option->name) == without.end()) options.push_back(option);
-    }
+Options whole(OptionGroup group) {
+    const auto options = config::options_of(group);
+    return {options.begin(), options.end()};
+}
+
+Options while_attached() {
+    Options options = whole(OptionGroup::disk);
+    std::erase_if(options, [](const Option* option) { return option->attach_only; });
     return options;
 }
 
@@ -66,7 +69,7 @@ std::vector<CommandInfo> make_commands() {
     change("primary", Object::minor, force);
     change("secondary", Object::minor);
     change("attach", Object::minor, whole(OptionGroup::disk)).arguments = attach_arguments;
-    change("disk-options", Object::minor, set_defaults + whole(OptionGroup::disk, {"size", "max-bio-bvecs"}));
+    change("disk-options", Object::minor, set_defaults + while_attached());
     change("detach", Object::minor, force);
     change("connect", Object::resource_endpoints,
            command_options({"tentative", "discard-my-data", "alternate-address", "alternate-peer-address"}) +

@@ -28,9 +28,6 @@ void change_disk_options(Resource& resource, const engine::VolumeStatus& volume,
     if (!volume.disk) return refuse(done, engine::error_code::no_disk, {});
     Result<DiskOptions> options = changed_options(request, volume.disk->options);
     if (!options) return refuse_request(done, options.error());
-    // Invariant while attached; disk-options does not take them.
-    options->size_sectors = volume.disk->options.size_sectors;
-    options->max_bio_bvecs = volume.disk->options.max_bio_bvecs;
     resource.change_disk_options(volume.volume, *options, done);
 }
 

@@ -59,7 +59,12 @@ template <typename Options>
 Result<Options> changed_options(const Request& request, const Options& now) {
     const Result<CommandOptions> command = options_from(request, CommandOptions{});
     if (!command) return command.error();
-    return options_from(request, command->set_defaults ? Options{} : now);
+    if (!command->set_defaults) return options_from(request, now);
+    Options defaults;
+    for (const auto& field : config::fields_of<Options>()) {
+        if (field.option.attach_only) field.set(defaults, field.get(now));
+    }
+    return options_from(request, defaults);
 }
 template Result<DiskOptions> changed_options(const Request&, const DiskOptions&);
 template Result<NetOptions> changed_options(const Request&, const NetOptions&);

@@ -74,6 +74,19 @@ TEST(TypedRequest, ChangesAreOnTopOfWhatIsSetOrOfTheDefaults) {
     EXPECT_EQ(changed_options(request, now)->ping_int_s, 8u);
 }
 
+TEST(TypedRequest, WhatAnAttachSettledIsNoMatterOfDefaults) {
+    config::DiskOptions now;
+    now.size_sectors = 4096;
+    now.max_bio_bvecs = 1;
+    now.al_extents = 257;
+    const Request request{"disk-options", 0, {}, {{"set-defaults", "yes"}, {"on-io-error", "pass_on"}}};
+    config::DiskOptions expected;
+    expected.size_sectors = 4096;
+    expected.max_bio_bvecs = 1;
+    expected.on_io_error = config::OnIoError::pass_on;
+    EXPECT_EQ(*changed_options(request, now), expected);
+}
+
 TEST(TypedRequest, OptionsThatACommandDoesNotTake) {
     EXPECT_TRUE(check_options(Request{"attach", 0, {}, {{"size", "0"}}}).ok());
     EXPECT_FALSE(check_options(Request{"disk-options", 0, {}, {{"size", "0"}}}).ok());

@@ -126,7 +126,13 @@ Task<Connection::Outcome> Connection::authenticate() {
         co_return Outcome::retry;
     Task<bool> answered = next_packet(limit);
     const bool answer_there = co_await answered;
-    if (!answer_there) co_return Outcome::retry;
+    if (!answer_there) {
+        if (handshake_broken_)
+            log(LogLevel::error,
+                "Authentication of peer failed, trying again; is cram-hmac-alg {} there, too?",
+                options_.cram_hmac_alg);
+        co_return Outcome::retry;
+    }
     const bool genuine = hmac(algorithm, options_.shared_secret, challenge).equals(packet_->digest());
     packet_ = nullptr;
     if (!genuine) {

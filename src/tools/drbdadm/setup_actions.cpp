@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "config/address.hpp"
+#include "config/compare.hpp"
 #include "tools/drbdadm/actions.hpp"
 #include "tools/drbdadm/registry.hpp"
 #include "tools/drbdadm/session.hpp"
@@ -255,11 +256,7 @@ int set_resource_options(Session& session, const Target& target) {
 
 int set_disk_options(Session& session, const Target& target) {
     Words words{session.line.drbdsetup, "disk-options", minor_of(*target.volume), "--set-defaults"};
-    config::OptionList changeable = target.volume->disk_options;
-    std::erase_if(changeable, [](const config::OptionSetting& setting) {
-        return setting.name == "size" || setting.name == "max-bio-bvecs";
-    });
-    add_options(words, changeable);
+    add_options(words, config::changeable_disk_options(target.volume->disk_options));
     return call_setup(session, target, std::move(words), "disk-options");
 }
 

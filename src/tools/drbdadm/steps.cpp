@@ -81,8 +81,9 @@ void AdjustPlanner::running_volume(Volume& wanted, const Volume& running) {
         return add(Stage::disk, Action::attach, &wanted);
     }
     if (!same_option(running, wanted, "size")) add(Stage::disk, Action::resize, &wanted);
-    const config::Comparison options = config::compare_options(
-        OptionGroup::disk, running.disk_options, wanted.disk_options, {"size", "max-bio-bvecs"});
+    const config::Comparison options =
+        config::compare_options(OptionGroup::disk, config::changeable_disk_options(running.disk_options),
+                                config::changeable_disk_options(wanted.disk_options));
     if (differs(options)) add(Stage::disk, Action::disk_options, &wanted);
 }
 

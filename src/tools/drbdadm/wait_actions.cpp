@@ -243,7 +243,9 @@ int wait_connect_interruptible(Session& session, const Target& /*target*/) {
         constexpr std::string_view warning = "WARN: stdin/stdout is not a TTY; using /dev/console";
         fmt::print(stderr, "{}", warning);
         fmt::print("{}", warning);
-        in = out = open("/dev/console", O_RDWR | O_CLOEXEC | O_NOCTTY);
+        in = open("/dev/console", O_RDWR | O_CLOEXEC | O_NOCTTY);
+        // Without a console, as in containers, who reads the log is still told what is waited for.
+        if (in >= 0) out = in;
     }
     ConnectionDialogue dialogue(session, in, out);
     const Resource* first = nullptr;
