@@ -16,8 +16,11 @@ namespace {
 ConnectFailure failure_of(int reason, const std::string& path, std::string_view resource) {
     if (reason == ENOENT) return {Absence::none, fmt::format("no process serves resource {}", resource)};
     if (reason == ECONNREFUSED) {
-        return {Absence::dead,
-                fmt::format("the process of resource {} has died: nobody listens on {}", resource, path)};
+        return {
+            Absence::dead,
+            fmt::format(
+                "the process of resource {0} has died: nobody listens on {1}; drbdadm up {0} brings it back",
+                resource, path)};
     }
     return {Absence::refused, fmt::format("cannot talk to the process of resource {} on {}: {}", resource,
                                           path, std::strerror(reason))};

@@ -288,6 +288,11 @@ outdate 0
 invalidate 0
 detach 0 --force=no
 new-current-uuid 0
+resize 0
+resize 0 --size=10M
+resize 0 --assume-clean
+verify 0
+verify 0 --start=8 --stop=16
 del-minor 0
 del-resource r0
 attach 0 /dev/sdb1 /dev/sdb1 internal
@@ -301,6 +306,14 @@ sh-status 0
 events2 r0 --now
 primary 0
 outdate 0
+verify 0
+verify 0 --start=0 --stop=8
+resize 0
+resize 0 --assume-clean
+resize 0 --assume-peer-has-space
+resize 0 --size=1G
+resize 0 --size=1G --assume-peer-has-space
+resize 0 --al-stripe-size-kB=3
 suspend-io 0
 status r0
 events2 r0 --now
@@ -344,6 +357,8 @@ status r0
 status r0 --verbose
 sh-status 0
 events2 r0 --now
+resize 0 --size=1G
+verify 0 --start=8
 detach 0
 outdate 0
 invalidate 0
@@ -353,6 +368,8 @@ wait-connect 0
 cstate 0
 dstate 0
 role 0
+resize 0
+verify 0 --start=8
 """
 
 DOWN = """
@@ -408,6 +425,7 @@ def collect(pair, lines, line, answers, differences):
 JSON = "status has --json"
 OPTIONS_SHOWN = "the options of a resource without volumes are shown, too"
 WHY = "says which, or why"
+NO_DISK = "where there is no disk to verify, this is said"
 
 # Answers that are better than the kernel's, or that Duplex cannot have, and why.
 DELIBERATE = {
@@ -426,6 +444,10 @@ DELIBERATE = {
     (WITHOUT_DISK, "new-minor r1 0 1"): WHY,
     (ATTACHED, "attach 0 /dev/sdb1 /dev/sdb1 internal --size=100G"): WHY,
     (PRIMARY, "attach /dev/drbd0 /dev/sdb1 /dev/sdb1 internal"): WHY,
+    (CONNECTED, "verify 0"): NO_DISK,
+    (CONNECTED, "verify 0 --start=8 --stop=16"): NO_DISK,
+    (PRIMARY, "verify 0 --start=8"): NO_DISK,
+    (PRIMARY, "resize 0 --al-stripe-size-kB=3"): "what is out of range is refused, and the range said",
     (CONNECTED, "invalidate 0"): "where no node has good data, there is nothing to be had from the peer",
 }
 

@@ -53,6 +53,7 @@ udevadm test --action=change /sys/block/$loop >/root/udev 2>&1 || true
 grep -qE '^DEVLINKS=.*/dev/drbd/by-res/r0( |$)' /root/udev
 grep -qE '^DEVLINKS=.*/dev/drbd/by-disk/sdb1( |$)' /root/udev
 grep -qx 'SYSTEMD_ALIAS=/dev/drbd0' /root/udev
+if grep -E '65-drbd\.rules:[0-9]+.*([Ii]nvalid|[Uu]nknown|[Ff]ailed|[Ii]gnoring)' /root/udev; then false; fi
 
 # In use, it stays: also when its unit is told to stop, and when the package is to go.
 if drbdadm down r0; then false; fi

@@ -13,6 +13,12 @@ def test_install_upgrade_remove_purge(root, packages):
     for command in COMMANDS:
         assert root.exists(f"/usr/share/man/man8/{command}.8.gz"), command
     root.run("drbdadm sh-nop")
+    # The handlers are where configurations of DRBD name them.
+    for name in ("notify-split-brain.sh", "notify-out-of-sync.sh", "notify-io-error.sh", "notify-emergency-reboot.sh",
+                 "outdate-peer.sh", "snapshot-resync-target-lvm.sh", "unsnapshot-resync-target-lvm.sh"):
+        root.run(f"test -x /usr/lib/drbd/{name}")
+    answer = root.run("DRBD_RESOURCE=r0 /usr/lib/drbd/outdate-peer.sh", check=False)
+    assert (answer.status, "DRBD_PEER names no peer" in answer.output) == (1, True), answer
 
     with open(root.path + "/etc/drbd.d/global_common.conf", "a", encoding="utf-8") as file:
         file.write("# mine\n")

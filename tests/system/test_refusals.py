@@ -1,8 +1,13 @@
 """What create-md and a wrong configuration answer to the user who types drbdadm."""
 
+import json
+import os
+import re
+
 import pytest
 
 from lab import conf
+from lab.process import BINARIES, await_until, run_local
 
 NO_TERMINAL = "stdin not a TTY, not waiting for confirmation\n"
 
@@ -102,3 +107,76 @@ def test_a_wrong_configuration_names_file_and_line(node, text, answer):
         outcome = node.drbdadm(command, check=False)
         assert outcome.status == 10 and answer in outcome.output, (command, outcome)
     assert node.processes("duplexd") == []
+
+
+def tables():
+    return json.loads(run_local([os.path.join(BINARIES, "duplex-reference")]).output)
+
+
+def numbers_with_ranges(tables):
+    """Every number that a command of drbdsetup takes: the command, the option, its limits."""
+    for command in tables["drbdsetup"]:
+        for option, least, most in re.findall(r"\[--([\w-]+)=\((-?\d+) \.\.\. (-?\d+)\)\]", command["usage"]):
+            yield command["name"], option, int(least), int(most)
+
+
+OBJECTS = {"attach": "0 /dev/sdb1 /dev/sdb1 internal", "connect": "r0 {me} {peer}", "net-options": "{me} {peer}",
+           "resource-options": "r0", "new-resource": "r0"}
+
+
+def test_numbers_out_of_range_are_refused_and_change_nothing(node, pair):
+    node.drbdadm("create-md r0")
+    node.drbdadm("up r0")
+    ends = {"me": f"ipv4:{node.address}:7788", "peer": f"ipv4:{pair.other(node).address}:7788"}
+    before = node.drbdsetup("show --show-defaults r0").output
+    known = tables()
+    tried = {"al-extents"}
+    script = []
+    for command, option, least, most in numbers_with_ranges(known):
+        if option == "al-extents":
+            continue  # a file of 8.3 may say less, and gets the least there is
+        for wrong in (least - 1, most + 1):
+            words = f"{command} {OBJECTS.get(command, '0').format(**ends)} --{option}={wrong}"
+            script.append(f"drbdsetup {words} 2>&1; echo \"$? {words}\"")
+            tried.add(option)
+    lines = node.run("; ".join(script), check=False, limit_s=120).output.splitlines()
+    assert {option["name"] for section in ("disk", "net") for option in known["options"][section] if option["type"] == "number"} <= tried
+    assert len(lines) == 2 * len(script), lines
+    for answer, status in zip(lines[::2], lines[1::2]):
+        assert status.startswith("20 "), (status, answer)
+        option, wrong = re.search(r"--([\w-]+)=(\S+)$", status).groups()
+        assert re.match(rf"{option.replace('-', '[-_]')} .*out of range \[-?\d+\.\.\d+\]", answer), (status, answer)
+    assert node.drbdsetup("show --show-defaults r0").output == before
+
+
+def test_a_dead_process_is_named_with_what_to_do(node):
+    node.drbdadm("create-md r0")
+    node.drbdadm("up r0")
+    pid = node.processes("duplexd")[0]
+    node.run(f"kill -9 {pid}")
+    await_until(lambda: pid not in node.processes("duplexd"), "it is gone")
+    for command in ("status", "status r0"):
+        assert "the process of resource r0 has died: nobody listens on /run/duplex/r0.sock; drbdadm up r0 brings it back\n" in \
+            node.drbdadm(command, check=False).output
+    outcome = node.drbdadm("primary r0", check=False)
+    assert outcome.status == 10 and "Device minor not allocated" in outcome.output, outcome
+    node.drbdadm("up r0")
+    assert node.status().cs == "WFConnection"
+    node.drbdadm("down r0")
+
+
+@pytest.mark.parametrize("command", ["primary", "up", "adjust", "create-md", "status", "down", "wait-connect", "dump"])
+def test_a_resource_that_is_not_there(node, command):
+    outcome = node.drbdadm(f"{command} nosuch", check=False)
+    assert (outcome.status, outcome.output) == (1, "'nosuch' not defined in your config (for this host).\n")
+    assert node.processes("duplexd") == []
+
+
+@pytest.mark.parametrize("tool,status,words", [
+    ("drbdadm frob", 1, "drbdadm: Unknown command 'frob'\n"), ("drbdadm", 1, "No command specified\n"),
+    ("drbdadm primary", 1, "No resource names specified\n"), ("drbdsetup frob", 20, "Commands are:\n"),
+    ("drbdmeta 0 v08 /dev/sdb1 internal frob", 20, "Unknown command 'frob'.\n"), ("duplex frob", 20, "USAGE: duplex COMMAND\n"),
+    ("duplexd", 20, "no resource given"), ("drbdadm primary --frob r0", 1, "drbdadm: unrecognized option '--frob'\ntry 'drbdadm help'\n")])
+def test_words_that_nobody_knows(node, tool, status, words):
+    outcome = node.run(tool, check=False)
+    assert outcome.status == status and words in outcome.output, outcome
