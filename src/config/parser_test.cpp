@@ -107,6 +107,16 @@ TEST(Parser, SemanticErrorsAreCollected) {
                             "drbd.conf:3: ping-int 999 => 999 out of range [1..120]."));
 }
 
+// Leading zeros are none of the number: what dump prints of such a device is read again.
+TEST(Parser, ADeviceIsNamedByItsNumber) {
+    const auto messages = [](std::string_view device) {
+        return parse_text("resource r0 {\n on alpha {\n device " + std::string(device) + ";\n} }\n")
+            .report.messages;
+    };
+    EXPECT_EQ(messages("/dev/drbd09 minor 9"), messages("/dev/drbd9 minor 9"));
+    EXPECT_THAT(messages("/dev/drbd09 minor 8").front(), HasSubstr("explicit minor number must match"));
+}
+
 TEST(Parser, AFatalErrorIsTheLastMessage) {
     const ParseResult result = parse_text("resource r0 {\n bogus { on alpha { net { \n");
     EXPECT_EQ(result.report.messages.size(), 1u);

@@ -133,7 +133,11 @@ void Parser::parse_device(Volume& volume, const Token& statement) {
             minor = 0;
         }
     }
-    if (given && drbd && all_digits(suffix) && suffix != fmt::to_string(minor)) {
+    const auto names_minor = [&suffix, minor] {
+        const Result<int64_t> named = parse_number(suffix, NumberUnit::one);
+        return named && *named == minor;
+    };
+    if (given && drbd && all_digits(suffix) && !names_minor()) {
         invalid_at(statement.line, fmt::format("explicit minor number must match with device name\n"
                                                "\tTry \"device /dev/drbd{0} minor {0};\",\n"
                                                "\tor leave off either device name or explicit minor.\n"

@@ -116,10 +116,6 @@ Paint replication_paint(ConnState state) {
     return state > ConnState::connected ? Paint::transitional : Paint::none;
 }
 
-Paint bad_unless_no(std::string_view words) {
-    return words == "no" ? Paint::none : Paint::bad;
-}
-
 class StatusWriter {
   public:
     StatusWriter(const engine::ResourceStatus& resource, const StatusStyle& style)
@@ -145,8 +141,7 @@ class StatusWriter {
         const Role role = role_of(resource_);
         lines_.word("role", name_of(role), paint_of(role));
         const std::string suspended = suspension_words(resource_);
-        if (style_.verbose || suspended != "no")
-            lines_.word("suspended", suspended, bad_unless_no(suspended));
+        if (style_.verbose || suspended != "no") lines_.word("suspended", suspended);
         if (full()) {
             lines_.new_line();
             lines_.word("write-ordering", write_ordering_word(write_ordering_of(resource_)));
@@ -161,7 +156,7 @@ class StatusWriter {
         lines_.word("disk", name_of(disk), paint_of(disk));
         if (style_.statistics) write_volume_counters(volume);
         const std::string_view blocked = blocked_word(volume);
-        if (style_.verbose || blocked != "no") lines_.word("blocked", blocked, bad_unless_no(blocked));
+        if (style_.verbose || blocked != "no") lines_.word("blocked", blocked);
     }
 
     void write_volume_counters(const engine::VolumeStatus& volume) {
@@ -175,8 +170,7 @@ class StatusWriter {
         lines_.word("bm-writes", wrapped(counters.bitmap_writes));
         lines_.word("upper-pending", counters.app_pending);
         lines_.word("lower-pending", counters.local_pending);
-        lines_.word("al-suspended", volume.al_suspended ? "yes" : "no",
-                    volume.al_suspended ? Paint::bad : Paint::none);
+        lines_.word("al-suspended", volume.al_suspended ? "yes" : "no");
     }
 
     void write_peer() {
@@ -211,7 +205,7 @@ class StatusWriter {
         }
         const std::string suspended = resync_suspension_words(state);
         if (style_.verbose || suspended != "no") {
-            lines_.word("resync-suspended", suspended, bad_unless_no(suspended), Side::peer);
+            lines_.word("resync-suspended", suspended);
         }
         if (style_.statistics) write_peer_counters(volume);
     }

@@ -77,5 +77,34 @@ TEST(StatusText, ColorsAreNotCountedAsColumns) {
               "\n");
 }
 
+// cli 23: what is bad is red, what is passing is bold, good data and a Primary have a colour of their own;
+// the peer's are less bright.
+TEST(StatusText, EveryStateHasItsColor) {
+    engine::ResourceStatus resource = test_resource();
+    engine::VolumeStatus& volume = resource.volumes[0];
+    const auto shown = [&resource](std::string_view text) {
+        return status_text(resource, {.color = true, .width = 200}).find(text) != std::string::npos;
+    };
+    for (const auto& [disk, text] : {std::pair{wire::DiskState::diskless, "disk:\033[1;31mDiskless\033[0m"},
+                                     {wire::DiskState::failed, "disk:\033[1;31mFailed\033[0m"},
+                                     {wire::DiskState::inconsistent, "disk:\033[1;31mInconsistent\033[0m"},
+                                     {wire::DiskState::outdated, "disk:\033[1;31mOutdated\033[0m"},
+                                     {wire::DiskState::attaching, "disk:\033[1mAttaching\033[0m"},
+                                     {wire::DiskState::consistent, "disk:\033[1mConsistent\033[0m"}}) {
+        volume.state.disk = disk;
+        EXPECT_TRUE(shown(text)) << status_text(resource, {.color = true});
+    }
+    volume.state.pdsk = wire::DiskState::inconsistent;
+    EXPECT_TRUE(shown("peer-disk:\033[31mInconsistent\033[0m"));
+    volume.state.pdsk = wire::DiskState::consistent;
+    EXPECT_TRUE(shown("peer-disk:Consistent"));
+    volume.state.role = wire::Role::secondary;
+    volume.state.peer = wire::Role::primary;
+    EXPECT_TRUE(shown("r0 role:Secondary\n"));
+    EXPECT_TRUE(shown("peer role:\033[36mPrimary\033[0m"));
+    resource.connection.state = volume.state.conn = wire::ConnState::stand_alone;
+    EXPECT_TRUE(shown("connection:\033[31mStandAlone\033[0m"));
+}
+
 }  // namespace
 }  // namespace duplex::control

@@ -125,6 +125,7 @@ show
 show r0
 status
 status r0
+status r0 --color=always
 status --verbose r0
 status r0 --verbose --statistics
 sh-status r0
@@ -158,7 +159,9 @@ new-minor r0 1 70000
 show
 show 0
 status r0
+status r0 --color=always
 status r0 --verbose
+status r0 --verbose --color=always
 status r0 --verbose --statistics
 sh-status 0
 sh-status r0
@@ -196,7 +199,9 @@ show
 show --show-defaults
 show 0
 status r0
+status r0 --color=always
 status r0 --verbose
+status r0 --verbose --color=always
 status r0 --verbose --statistics
 sh-status 0
 events2 r0 --now --statistics
@@ -218,11 +223,13 @@ del-resource r0
 pause-sync 0
 pause-sync 0
 status r0
+status r0 --color=always
 sh-status 0
 resume-sync 0
 resume-sync 0
 suspend-io 0
 status r0
+status r0 --color=always
 sh-status 0
 events2 r0 --now
 resume-io 0
@@ -274,6 +281,7 @@ disconnect {me} ipv4:10.0.7.99:7788
 CONNECTED = """
 status
 status r0 --verbose
+status r0 --verbose --color=always
 status r0 --verbose --statistics
 sh-status 0
 events2 r0 --now --statistics
@@ -300,7 +308,9 @@ attach 0 /dev/sdb1 /dev/sdb1 internal
 
 PRIMARY = """
 status r0
+status r0 --color=always
 status r0 --verbose
+status r0 --verbose --color=always
 role 0
 sh-status 0
 events2 r0 --now
@@ -316,11 +326,13 @@ resize 0 --size=1G --assume-peer-has-space
 resize 0 --al-stripe-size-kB=3
 suspend-io 0
 status r0
+status r0 --color=always
 events2 r0 --now
 sh-status 0
 resume-io 0
 pause-sync 0
 status r0
+status r0 --color=always
 status r0 --verbose
 events2 r0 --now
 sh-status 0
@@ -345,6 +357,7 @@ del-resource r0
 down r0 --foo
 detach 0
 status r0
+status r0 --color=always
 status r0 --verbose
 dstate 0
 sh-status 0
@@ -354,6 +367,7 @@ show r0
 attach /dev/drbd0 /dev/sdb1 /dev/sdb1 internal
 disconnect {me} {peer}
 status r0
+status r0 --color=always
 status r0 --verbose
 sh-status 0
 events2 r0 --now
@@ -425,6 +439,7 @@ def collect(pair, lines, line, answers, differences):
 JSON = "status has --json"
 OPTIONS_SHOWN = "the options of a resource without volumes are shown, too"
 WHY = "says which, or why"
+COLUMNS = "colours take no columns, so that lines break as they do without"
 NO_DISK = "where there is no disk to verify, this is said"
 
 # Answers that are better than the kernel's, or that Duplex cannot have, and why.
@@ -444,6 +459,8 @@ DELIBERATE = {
     (WITHOUT_DISK, "new-minor r1 0 1"): WHY,
     (ATTACHED, "attach 0 /dev/sdb1 /dev/sdb1 internal --size=100G"): WHY,
     (PRIMARY, "attach /dev/drbd0 /dev/sdb1 /dev/sdb1 internal"): WHY,
+    (CONNECTED, "status r0 --verbose --color=always"): COLUMNS,
+    (PRIMARY, "status r0 --verbose --color=always"): COLUMNS,
     (CONNECTED, "verify 0"): NO_DISK,
     (CONNECTED, "verify 0 --start=8 --stop=16"): NO_DISK,
     (PRIMARY, "verify 0 --start=8"): NO_DISK,

@@ -109,6 +109,7 @@ def usr_tree(directory):
     files += [(f"{pacemaker}/drbd", "lib/ocf/resource.d/duplex/drbd"),
               (f"{pacemaker}/duplex-fence-peer", "lib/duplex/duplex-fence-peer"),
               (f"{pacemaker}/duplex-fence-peer", "lib/duplex/duplex-unfence-peer"),
+              (f"{pacemaker}/duplex-stonith-peer", "lib/duplex/duplex-stonith-peer"),
               (f"{HERE}/fence_lab", "sbin/fence_lab")]
     for source, target in files:
         os.makedirs(os.path.dirname(f"{usr}/{target}"), exist_ok=True)

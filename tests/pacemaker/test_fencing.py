@@ -42,3 +42,18 @@ def test_the_peer_takes_over_only_after_the_node_was_fenced(cluster):
     assert settled(cluster) == (other, promoted)
     await_until(lambda: cluster.fence_constraint() is None, "the constraint is gone", 20)
     compare(cluster)
+
+
+def test_the_other_handler_powers_the_peer_off(cluster):
+    """duplex-stonith-peer: the peer is alive and well, and is off when the handler has answered."""
+    promoted, other = settled(cluster)
+    cluster.fenced.clear()
+    handler = promoted.start(f"DRBD_RESOURCE=r0 DRBD_PEERS={other.name} exec /usr/lib/duplex/duplex-stonith-peer")
+    cluster.wait(lambda: handler.poll() is not None, "the handler has answered", 60)
+    assert handler.returncode == 7, handler.stdout.read()
+    assert cluster.fenced == [other.name] and not other.running
+    unknown = promoted.run("DRBD_RESOURCE=r0 DRBD_PEERS= /usr/lib/duplex/duplex-stonith-peer", check=False)
+    assert unknown.status == 1 and "DRBD_PEER names no peer" in unknown.output
+    cluster.rejoin(other)
+    assert settled(cluster) == (promoted, other)
+    compare(cluster)

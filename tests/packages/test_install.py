@@ -83,6 +83,7 @@ def test_pacemaker_package(root, packages):
     assert '<resource-agent name="drbd"' in metadata
     assert root.run("OCF_RESKEY_drbd_resource=none /usr/lib/ocf/resource.d/duplex/drbd monitor", check=False).status == 7
     assert "DRBD_RESOURCE names no resource" in root.run("/usr/lib/drbd/crm-fence-peer.sh", check=False).output
+    assert "DRBD_PEER names no peer" in root.run("/usr/lib/drbd/stonith_admin-fence-peer.sh", check=False).output
     root.run("dpkg --purge duplex-pacemaker duplex")
     assert not root.exists("/usr/lib/ocf/resource.d/duplex") and not root.exists("/usr/lib/duplex")
 

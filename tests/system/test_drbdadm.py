@@ -147,3 +147,12 @@ def test_status_for_programs(pair):
         machine.drbdadm("secondary r0", check=False)
         machine.drbdadm("down r0")
         assert json.loads(machine.drbdsetup("status --json").output) == []
+
+
+def test_version_is_what_agents_evaluate(pair):
+    """Five shell assignments; agents of clusters look for a kernel part of 8.4 (cli 10.1)."""
+    pair.fresh()
+    script = 'eval "$(drbdadm --version)"; echo "$DRBD_KERNEL_VERSION_CODE $DRBDADM_API_VERSION $DRBDADM_VERSION_CODE $DRBDADM_VERSION"; echo "$DRBDADM_BUILDTAG"'
+    lines = pair.left.run(script).output.splitlines()
+    assert lines[0] == "0x08040b 1 0x091600 9.22.0"
+    assert lines[1].startswith("Duplex ")

@@ -193,6 +193,16 @@ def test_degraded_node_waits_its_own_time(pair):
     assert time.monotonic() - begin < 30
 
 
+def test_a_peer_known_as_outdated_is_waited_for_its_own_time(pair):
+    """It left in good order, so nothing is lost by going on without it: outdated-wfc-timeout."""
+    primary, secondary = pair.mirrored(configuration=conf.fast(pair.left, pair.right, disk="fencing resource-only;"))
+    secondary.drbdadm("disconnect r0")
+    primary.await_status("the peer is known as Outdated", lambda s: s.peer_disk == "Outdated")
+    begin = time.monotonic()
+    gives(primary, "wait-connect 0 --wfc-timeout=60 --degr-wfc-timeout=60 --outdated-wfc-timeout=1", 5, "")
+    assert time.monotonic() - begin < 30
+
+
 def lines_of(process):
     return iter(lambda: process.stdout.readline().decode(), "")
 
