@@ -69,6 +69,7 @@ Disk::Disk(Scheduler& scheduler, Turn& turn, uint64_t size_sectors, const DiskMo
     : scheduler_(scheduler), turn_(turn), model_(model) {
     limits_.size_sectors = real_size_sectors_ = size_sectors;
     limits_.can_discard = model.can_discard;
+    limits_.io_bytes_max = model.io_bytes_max;
     limits_.discard_granularity_bytes = model.can_discard ? 4096 : 0;
 }
 

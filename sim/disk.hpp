@@ -32,6 +32,7 @@ struct DiskModel {
     uint64_t delay_us_max = 2000;
     unsigned slow_percent = 0;  // operations that take ten times as long
     bool can_discard = true;
+    uint32_t io_bytes_max = 1u << 20;
 };
 
 class Disk final : public engine::Disk {

@@ -43,7 +43,7 @@ struct HandlerModel {
     uint64_t delay_us_max = 20'000;
 };
 
-class Host final : public engine::Host {
+class Host : public engine::Host {
   public:
     Host(Scheduler& scheduler, Turn& turn, Journal& journal, std::string name, const HandlerModel& model)
         : scheduler_(scheduler), turn_(turn), journal_(journal), name_(std::move(name)), model_(model) {}

@@ -149,7 +149,8 @@ Task<> Resync::write_bitmap() {
 }
 
 // How much one request may cover, starting at a set bit: no more than its natural alignment, one resync
-// extent, and the bits that are set.
+// extent, and the bits that are set. The last of a tick may be one block larger than what is left
+// (states 12.3).
 uint32_t Resync::request_bytes(BitNr first, int64_t allowed, int64_t& blocks) const {
     const uint32_t bytes_max = std::min(request_bytes_max, device_.disk->data.limits().io_bytes_max);
     const bool thin = core_.connection.features() & wire::feature::thin_resync;
@@ -158,7 +159,7 @@ uint32_t Resync::request_bytes(BitNr first, int64_t allowed, int64_t& blocks) co
     uint32_t bytes = bit_bytes;
     unsigned align = 1;
     blocks = 1;
-    while (blocks < allowed && bytes != thin_bytes && bytes + bit_bytes <= bytes_max &&
+    while (blocks <= allowed && bytes != thin_bytes && bytes + bit_bytes <= bytes_max &&
            first_sector_of(first).value % (8u << align) == 0) {
         const uint64_t next = bit + 1;
         if (next % bits_per_resync_extent == 0 || next >= device_.bitmap.bits() ||
