@@ -170,13 +170,18 @@ Task<> Fencing::thaw_after_reconnect() {
         });
     };
     if (!core_.susp_fen || !connected()) co_return;
+    Task<bool> tried = part_from_restarted_peer();
+    const bool parted = co_await tried;
+    if (!parted && connected()) thaw();
+}
+
+Task<bool> Fencing::part_from_restarted_peer() {
     Task<bool> created = new_generation();
     const bool parted = co_await created;
     if (parted)
         core_.connection.drop(ConnState::protocol_error,
                               "I/O was frozen; connecting again to resync what the peer may lack");
-    else if (connected())
-        thaw();
+    co_return parted;
 }
 
 void Fencing::thaw() {

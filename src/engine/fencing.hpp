@@ -26,6 +26,8 @@ class Fencing {
     // under way: the peer may have been restarted without telling. What it may lack is marked out of sync, so
     // the data get a generation of their own, and a second connection resyncs them.
     Task<> thaw_after_reconnect();
+    // The new generation, and the connection anew. false: none was due.
+    Task<bool> part_from_restarted_peer();
     // The generation that was due when I/O was frozen (15.4), on stable storage; false: none was.
     Task<bool> new_generation();
     // After the end of a resync as source.

@@ -291,6 +291,12 @@ Task<> Device::receive_state(wire::StatePacket packet) {
         now.disk == DiskState::negotiating)
         now.disk = disk->prepared.disk;
     const bool establishing = before.conn < ConnState::connected && now.conn >= ConnState::connected;
+    // Before anybody calls the two in sync (states 3.3 d).
+    if (establishing && now.conn == ConnState::connected && core_.susp_fen && new_uuid_pending) {
+        Task<bool> parting = core_.fencing.part_from_restarted_peer();
+        co_await parting;
+        co_return;
+    }
     const StateChangeResult result = change_state(now, establishing ? ChangeKind::wish : ChangeKind::fact);
     if (!wire::is_success(result)) {
         core_.connection.go_stand_alone(fmt::format(
