@@ -1,8 +1,9 @@
 // duplex-sim: runs seeds of the simulation.
 //
-//     duplex-sim --seed N [--verbose]            one seed; the same seed gives the same run, and the same
-//     digest duplex-sim --seeds COUNT [--from N]        seeds N ... N + COUNT - 1 duplex-sim --seeds A..B
-//     seeds A ... B
+//     duplex-sim --seed N [--verbose]       one seed; the same seed gives the same run, and the same digest
+//     duplex-sim --seeds COUNT [--from N]   seeds N ... N + COUNT - 1
+//     duplex-sim --seeds A..B               seeds A ... B
+//     duplex-sim --hours H                  new seeds, from a random one on, until the time is over
 //     --jobs J                                   in J processes
 //     --until-failure                            ends at the first failing seed
 //     --expect-failure                           the same, and success is that a check failed (not a crash)
@@ -16,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <poll.h>
+#include <random>
 #include <string>
 #include <string_view>
 #include <sys/wait.h>
@@ -28,6 +30,7 @@
 
 namespace {
 
+using duplex::sim::Scenario;
 using duplex::sim::Simulation;
 
 struct Arguments {
@@ -38,6 +41,7 @@ struct Arguments {
     bool until_failure = false;
     bool expect_failure = false;
     unsigned jobs = 1;
+    double hours = 0;
     std::optional<uint64_t> traced_sector;
 };
 
@@ -161,6 +165,10 @@ int run_many(const Arguments& arguments, const char* program) {
     uint64_t passed = 0;
     bool crashed = false;
     const auto begun = std::chrono::steady_clock::now();
+    const auto time_is_over = [&] {
+        return arguments.hours > 0 && std::chrono::steady_clock::now() - begun >
+                                          std::chrono::duration<double>(arguments.hours * 3600);
+    };
     const bool terminal = ::isatty(STDOUT_FILENO);
     const auto report = [&](uint64_t seed, bool ok, std::string text, bool died) {
         crashed |= died;
@@ -168,6 +176,10 @@ int run_many(const Arguments& arguments, const char* program) {
             ++passed;
         else
             failures.emplace(seed, std::move(text));
+        if (!ok && arguments.hours > 0) {
+            fmt::print("{} --seed {}    # {}\n", program, seed, failures[seed]);
+            std::fflush(stdout);
+        }
         const uint64_t done = passed + failures.size();
         if (terminal && done % 10 == 0) {
             fmt::print("\r{} of {}, {} failed", done, arguments.count, failures.size());
@@ -185,7 +197,9 @@ int run_many(const Arguments& arguments, const char* program) {
                 waiting.push_back(&runner);
             }
         if (fds.empty()) break;
-        if (::poll(fds.data(), fds.size(), -1) < 0) continue;
+        if (time_is_over())
+            for (Runner& runner : runners) runner.kill();
+        if (::poll(fds.data(), fds.size(), 1000) < 0) continue;
         for (size_t i = 0; i < fds.size(); ++i)
             if (fds[i].revents) waiting[i]->read_some(report);
     }
@@ -229,6 +243,16 @@ bool parse_range(std::string_view text, Arguments& arguments) {
     return true;
 }
 
+bool parse_hours(const char* text, Arguments& arguments) {
+    char* end = nullptr;
+    arguments.hours = std::strtod(text, &end);
+    if (end == text || *end != '\0' || !(arguments.hours > 0)) return false;
+    std::random_device entropy;
+    arguments.first = Scenario::first_seed_with_all + (uint64_t{entropy()} << 8);
+    arguments.count = uint64_t{1} << 40;
+    return true;
+}
+
 std::optional<Arguments> parse(int argc, char** argv) {
     Arguments arguments;
     for (int i = 1; i < argc; ++i) {
@@ -246,6 +270,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
         const std::optional<uint64_t> value = number(argv[i]);
         if (name == "--seeds") {
             if (!parse_range(argv[i], arguments)) return std::nullopt;
+        } else if (name == "--hours") {
+            if (!parse_hours(argv[i], arguments)) return std::nullopt;
         } else if (name == "--seed" && value) {
             arguments.single = true;
             arguments.first = *value;
@@ -270,6 +296,7 @@ int main(int argc, char** argv) {
     if (!arguments) {
         fmt::print(stderr,
                    "usage: duplex-sim --seed N [--verbose] [--trace SECTOR]\n"
+                   "       duplex-sim --hours H [--jobs J]\n"
                    "       duplex-sim --seeds COUNT|A..B [--from N] [--jobs J] [--until-failure | "
                    "--expect-failure]\n");
         return 2;

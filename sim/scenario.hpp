@@ -58,6 +58,8 @@ struct Scenario {
     // From this seed on also what draw_extras() draws, from a sequence of its own: the seeds below keep their
     // runs.
     static constexpr uint64_t first_seed_with_extras = 100'000;
+    // From this one on also what draw_rest() draws.
+    static constexpr uint64_t first_seed_with_all = 200'000;
     static Scenario draw(Random& random, uint64_t seed);
     std::string describe() const;
 
