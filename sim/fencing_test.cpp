@@ -249,5 +249,39 @@ TEST_F(FencingTest, WithoutDataIoWaitsForThemIfToldTo) {
     }
 }
 
+// The only disk in reach is forced off, at each moment of the writes under way: they wait for it to come
+// back.
+TEST_F(FencingTest, WhatIsUnderWayWaitsForAForcedDetachToBeUndone) {
+    for (uint64_t delay_us = 0; delay_us < 4000; delay_us += 100) {
+        TwoNodes nodes(8, [](Scenario& s) {
+            s.resource.on_no_data_accessible = config::OnNoData::suspend_io;
+            s.net.ping_int_s = 1;
+            s.net.connect_int_s = 1;
+        });
+        nodes.mirrored();
+        cut(nodes);
+        for (uint8_t i = 0; i < 30; ++i) nodes.start_write(0, 8u * i, 8, i);
+        const uint64_t end_us = nodes.scheduler.now_us() + delay_us;
+        while (nodes.scheduler.now_us() < end_us && nodes.scheduler.step()) {
+        }
+        ASSERT_TRUE(nodes
+                        .command(0, [](engine::Resource& r,
+                                       engine::Done done) { r.detach(0, true, std::move(done)); })
+                        .ok());
+        nodes.run_for(10'000);
+        EXPECT_TRUE(nodes.state(0).susp_nod);
+        EXPECT_EQ(nodes.errors(), 0u) << delay_us;
+        ASSERT_TRUE(nodes.attach(0).ok());
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.ended() == 30; }));
+        EXPECT_EQ(nodes.errors(), 0u) << delay_us;
+        nodes.cable().mend();
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+        EXPECT_EQ(nodes.difference(), "");
+        std::vector<uint8_t> data;
+        EXPECT_EQ(nodes.read(0, 8 * 29, 8, data), 0);
+        EXPECT_EQ(data, std::vector<uint8_t>(4096, 29));
+    }
+}
+
 }  // namespace
 }  // namespace duplex::sim

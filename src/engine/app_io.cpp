@@ -568,6 +568,13 @@ void AppIo::check(AppRequest& request) {
         const bool local_counts = is_read || now.disk == DiskState::up_to_date;
         const bool peer_counts = is_read || now.pdsk == DiskState::up_to_date;
         bool ok = (request.local_ok && local_counts) || (request.net_ok && peer_counts);
+        // The only good disk has just gone: it waits for data to come back, as what is issued now (states
+        // 15.6); what that disk may have of it is dirty until then.
+        if (!ok && core_.susp_nod && (!request.net_part || request.net_done)) {
+            if (request.is_write()) device_.set_out_of_sync(request.sector, request.size_bytes);
+            start_over(request);
+            return;
+        }
         if (request.op == Op::flush && std::exchange(lost_writes_, false)) ok = false;
         complete(request, ok ? 0 : request.local_error ? request.local_error : EIO);
     }
