@@ -264,7 +264,14 @@ Task<> Device::receive_state(wire::StatePacket packet) {
     if (both_have_disks && consider) {
         Task<HandshakeDecision> decided = handshake(ps.role, real);
         const HandshakeDecision decision = co_await decided;
-        if (state_.conn <= ConnState::tear_down) co_return;
+        if (state_.conn <= ConnState::tear_down) {
+            // Lost while a handler ran, perhaps because the peer was through with its own earlier. It would
+            // not end otherwise with a new connection.
+            if (decision == HandshakeDecision::fail && disk && peer_uuids && !negotiating &&
+                !core_.connection.peer_dry_run())
+                core_.connection.go_stand_alone("no agreement with the peer about whose data is good");
+            co_return;
+        }
         if (decision == HandshakeDecision::fail) {
             if (!survive_failed_handshake(wanted, ps, real)) co_return;
         } else {
