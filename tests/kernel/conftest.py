@@ -36,6 +36,19 @@ def volatile_pair(request):
     pair.close()
 
 
+@pytest.fixture(scope="module", params=ARRANGEMENTS)
+def faulty_machines(request):
+    pair = Pair(*request.param.split("-"), faulty=("left", "right"))
+    yield pair
+    pair.close()
+
+
+@pytest.fixture
+def faulty_pair(faulty_machines, request):
+    """A pair whose disks can be told to fail."""
+    yield from watched(faulty_machines, request)
+
+
 def watched(pair, request):
     """A failed scenario shows the state and the logs of both machines; one that passed must have left clean logs."""
     yield pair

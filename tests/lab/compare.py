@@ -86,3 +86,14 @@ def compare_data_areas(path_a, path_b):
         raise LabError(f"{path_a} and {path_b} differ in {different} of {length // SECTOR} sectors; first at sector {first[0]} "
                        f"(bit {first[0] // 8}):\n  {first[1].hex(' ')}\n  {first[2].hex(' ')}")
     return length
+
+
+def same(found, expected, where=""):
+    """An error that says where two pieces of data differ first. (pytest's own comparison takes minutes with a MiB.)"""
+    if found == expected:
+        return
+    if len(found) != len(expected):
+        raise LabError(f"{where}: {len(found)} bytes, not {len(expected)}")
+    offset = next(at for at in range(0, len(found), SECTOR) if found[at:at + SECTOR] != expected[at:at + SECTOR])
+    raise LabError(f"{where}: sector at {offset} of {len(found)} bytes has {found[offset:offset + 16].hex()}..., "
+                   f"not {expected[offset:offset + 16].hex()}...")

@@ -16,10 +16,12 @@ resource r0 {{
 """
 
 
-def fast(left, right, net="", disk="", secret="my-secret", protocol="C", rate="400M"):
-    """Short network timeouts and a resync that is not throttled, so that scenarios take seconds."""
+def fast(left, right, net="", disk="", secret="my-secret", protocol="C", rate="400M", extra=""):
+    """Short network timeouts and a resync that is not throttled, so that scenarios take seconds.
+    `extra`: whole sections of the resource, handlers for example."""
     return f"""global {{ usage-count no; }}
 resource r0 {{
+  {extra}
   net {{ protocol {protocol}; cram-hmac-alg sha1; shared-secret "{secret}";
         timeout 20; connect-int 3; ping-int 3; ping-timeout 10; {net} }}
   disk {{ resync-rate {rate}; c-plan-ahead 0; c-min-rate 0; {disk} }}

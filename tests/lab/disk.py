@@ -10,7 +10,8 @@ from .process import await_until, run_local
 class Disk:
     """A sparse file: `path` is the platter."""
 
-    volatile = False
+    volatile = False  # what was not flushed is lost with the power
+    served = False  # by a program of its own, over `socket` with the NBD protocol
 
     def __init__(self, path, size_bytes):
         self.path = path
@@ -47,26 +48,27 @@ class Disk:
         self.power_off()
 
 
-class VolatileDisk(Disk):
-    """A disk whose write cache is lost at a power failure: a write that no flush followed is not on the platter.
+class ServedDisk(Disk):
+    """A disk that is a program: nbdkit with what the subclass says. Machines reach it as a file (nbdfuse) or over `socket` with
+    the NBD protocol; both carry flushes, which User Mode Linux's own disk driver does not."""
 
-    nbdkit's cache filter is the cache (writeback: blocks reach the file at a flush only). power_off() kills nbdkit after the
-    machine died, so everything unflushed is gone: the worst that a disk may do. Machines reach it as a file (nbdfuse) or over
-    `socket` with the NBD protocol; both carry flushes, which User Mode Linux's own disk driver does not."""
-
-    volatile = True
+    served = True
 
     def __init__(self, path, size_bytes):
         super().__init__(path, size_bytes)
         self.socket = path + ".nbd"
-        self._mount = path + ".volatile"
+        self._mount = path + ".served"
         self._server = None
         self._fuse = None
 
+    def _plugin_argv(self):
+        raise NotImplementedError
+
     def power_on(self):
-        self._server = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "nbdkit", "--foreground", "--unix", self.socket, "--filter=cache", "file",
-             self.path, "cache=writeback", "cache-min-block-size=4k"], stdin=subprocess.DEVNULL)
+        with open(self.path + ".log", "ab") as log:
+            self._server = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "nbdkit", "--foreground", "--unix", self.socket] + self._plugin_argv(),
+                stdin=subprocess.DEVNULL, stderr=log)
         await_until(lambda: os.path.exists(self.socket), f"nbdkit listens on {self.socket}")
 
     def open_file(self):
@@ -115,3 +117,46 @@ class VolatileDisk(Disk):
     def flush(self):
         if self._server is not None:
             self._with_server(lambda handle: handle.flush())
+
+
+class VolatileDisk(ServedDisk):
+    """A disk whose write cache is lost at a power failure: a write that no flush followed is not on the platter.
+
+    nbdkit's cache filter is the cache (writeback: blocks reach the file at a flush only). power_off() kills nbdkit after the
+    machine died, so everything unflushed is gone: the worst that a disk may do."""
+
+    volatile = True
+
+    def _plugin_argv(self):
+        return ["--filter=cache", "file", self.path, "cache=writeback", "cache-min-block-size=4k"]
+
+
+class FaultyDisk(ServedDisk):
+    """A disk that can be told to fail or to hang, in ranges of bytes."""
+
+    def __init__(self, path, size_bytes):
+        super().__init__(path, size_bytes)
+        self._faults = path + ".faults"
+        self.repair()
+
+    def _plugin_argv(self):
+        return ["python", os.path.join(os.path.dirname(os.path.abspath(__file__)), "faulty_disk.py"), f"file={self.path}",
+                f"faults={self._faults}"]
+
+    def fail(self, *faults):
+        """Each fault is (what, first byte, number of bytes); what: read, write, hang-read, hang-write. They replace the faults
+        there were, for the requests that come from now on and for those that hang."""
+        with open(self._faults + ".new", "w", encoding="ascii") as file:
+            file.writelines(f"{what} {offset} {offset + length}\n" for what, offset, length in faults)
+        os.rename(self._faults + ".new", self._faults)
+
+    def repair(self):
+        self.fail()
+
+    def erase(self):
+        self.repair()
+        super().erase()
+
+    def power_off(self):
+        self.repair()
+        super().power_off()

@@ -47,7 +47,7 @@ def failed(request):
 
 def _features(item):
     arrangements = [value for name, value in getattr(item, "callspec", _NoParameters).params.items()
-                    if name in ("machines", "volatile_pair")]
+                    if name in ("machines", "volatile_pair", "faulty_machines")]
     for mark in item.iter_markers("feature"):
         arrangement = mark.kwargs.get("arrangement") or (arrangements or [_of_folder(item)])[0]
         yield {"feature": mark.args[0], "export": mark.kwargs.get("export"), "arrangement": arrangement,

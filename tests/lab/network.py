@@ -11,6 +11,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 
 
+DELAY_FRAMES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "delay_frames.py")
+
+
 class Switch:
     """`ports` are names given by plug(). A machine that dies leaves the other machines' links as they are, as a real switch does."""
 
@@ -19,6 +22,7 @@ class Switch:
         self._process = subprocess.Popen(prefix + ["unshare", "--net", "sleep", "infinity"], stdin=subprocess.DEVNULL,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.pid = self._process.pid
+        self._delayer = None
         await_until(lambda: _other_network(self.pid) and _command_name(self.pid) == "sleep", "the switch's namespace exists")
         self.run("ip link set lo up && ip link add br0 type bridge forward_delay 0 && ip link set br0 up")
 
@@ -34,7 +38,28 @@ class Switch:
     def set_cable(self, port, plugged):
         self.run(f"ip link set {port} {'up' if plugged else 'down'}")
 
+    def delay(self, first_port, second_port, most_ms):
+        """From now on each frame between the two ports is late by up to most_ms, in order, and no other port is reached from
+        them; 0 is the switch as it was. A port plugged in anew is not delayed."""
+        if self._delayer is not None:
+            self._delayer.kill()
+            self._delayer.wait()
+            self._delayer.stdout.close()
+            self._delayer = None
+        for port in (first_port, second_port):
+            self.run(f"ip link set {port} {'nomaster' if most_ms else 'master br0'}")
+        if most_ms:
+            self._delayer = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "nsenter", "-t", str(self.pid), "--net", "/usr/bin/python3", DELAY_FRAMES,
+                 first_port, second_port, str(most_ms)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            if self._delayer.stdout.readline() != b"ready\n":
+                raise LabError("delay_frames.py does not pass frames")
+
     def close(self):
+        if self._delayer is not None:
+            self._delayer.kill()
+            self._delayer.wait()
+            self._delayer.stdout.close()
         if alive(self.pid):
             self._process.kill()
         self._process.wait()

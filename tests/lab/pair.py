@@ -4,10 +4,11 @@ import os
 import re
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 from . import conf, proc_drbd
 from .compare import compare_data_areas
-from .disk import Disk, VolatileDisk
+from .disk import Disk, FaultyDisk, VolatileDisk
 from .machine import pattern
 from .network import Switch
 from .node import Node
@@ -34,13 +35,13 @@ PEER_LOST = (r"conn\(|network", r"PingAck did not arrive", r"sock was shut down|
 class Pair:
     """`left` and `right`, of the kinds given. Machines are booted when needed and kept for the next scenario."""
 
-    def __init__(self, left_kind, right_kind, size_bytes=64 << 20, volatile=(), names=("proxmox-105", "proxmox-106")):
+    def __init__(self, left_kind, right_kind, size_bytes=64 << 20, volatile=(), faulty=(), names=("proxmox-105", "proxmox-106")):
         self.directory = tempfile.mkdtemp(prefix="duplex-lab.", dir="/var/tmp")
         self.switch = Switch()
         self.machines = []
         for index, (name, kind) in enumerate(zip(names, (left_kind, right_kind))):
             side = ("left", "right")[index]
-            disk = (VolatileDisk if side in volatile else Disk)(os.path.join(self.directory, f"{name}.img"), size_bytes)
+            disk = (VolatileDisk if side in volatile else FaultyDisk if side in faulty else Disk)(os.path.join(self.directory, f"{name}.img"), size_bytes)
             self.machines.append(KINDS[kind](name, f"10.0.7.{105 + index}", self.directory, self.switch, disk))
         self.left, self.right = self.machines
         for machine in self.machines:
@@ -58,23 +59,25 @@ class Pair:
 
     def fresh(self, configuration=None):
         """Both machines on, nothing configured in DRBD, blank disks, cables plugged, the given drbd.conf on both."""
-        for machine in self.machines:
-            self._blank(machine)
+        self._blank()
         self._marks = {machine: machine.log_mark() for machine in self.machines}
         self.allowed = []
         self.configure(configuration or conf.fast(self.left, self.right))
 
-    def _blank(self, machine):
-        if machine.running and not machine.disk.volatile and self._is_down(machine):
-            machine.plug_in()
-            machine.disk.erase()
-            machine.second.erase()
-            machine.run("blockdev --flushbufs /dev/sdb1; blockdev --flushbufs /dev/sdc1")
-            return
-        machine.power_off()
-        machine.disk.erase()
-        machine.second.erase()
-        machine.boot()
+    def _blank(self):
+        kept = [machine for machine in self.machines if machine.running and not machine.disk.volatile]
+        kept = [machine for machine, down in zip(kept, _at_once(self._is_down, kept)) if down]
+        for machine in self.machines:
+            if machine in kept:
+                machine.plug_in()
+                machine.disk.erase()
+                machine.second.erase()
+            else:
+                machine.power_off()
+                machine.disk.erase()
+                machine.second.erase()
+                machine.boot()
+        _at_once(lambda machine: machine.run("blockdev --flushbufs /dev/sdb1; blockdev --flushbufs /dev/sdc1"), kept)
 
     @staticmethod
     def _is_down(machine):
@@ -105,9 +108,12 @@ class Pair:
 
     # Moves
 
+    def both(self, command):
+        """Runs a shell command on both machines at once."""
+        return _at_once(lambda machine: machine.run(command), self.machines)
+
     def create_md(self, options=""):
-        for machine in self.machines:
-            machine.drbdadm(f"create-md {options} r0")
+        self.both(f"drbdadm create-md {options} r0")
 
     def up(self, *machines):
         for machine in machines or self.machines:
@@ -132,15 +138,18 @@ class Pair:
         self.synced()
         return source, self.other(source)
 
-    def clean(self, configuration=None, source=None):
-        """As mirrored(), with the initial resync skipped: the disks are blank."""
-        source = source or self.left
+    def alike(self, configuration=None, source=None):
+        """From nothing to both UpToDate and Secondary, without a resync: blank disks are equal."""
         self.fresh(configuration)
-        self.create_md()
-        self.up()
+        self.both("drbdadm create-md r0 && drbdadm up r0")
         self.connected()
-        source.drbdadm("-- --clear-bitmap new-current-uuid r0")
+        (source or self.left).drbdadm("-- --clear-bitmap new-current-uuid r0")
         self.synced()
+
+    def clean(self, configuration=None, source=None):
+        """As mirrored(), with the initial resync skipped."""
+        source = source or self.left
+        self.alike(configuration, source)
         source.drbdadm("primary r0")
         return source, self.other(source)
 
@@ -192,3 +201,9 @@ class Pair:
         shutil.rmtree(self.directory, ignore_errors=True)
         if errors:
             raise LabError("; ".join(errors))
+
+
+def _at_once(action, machines):
+    """The results of action(machine) for each, run side by side."""
+    with ThreadPoolExecutor(max_workers=2) as executor:
+        return list(executor.map(action, machines))

@@ -97,5 +97,5 @@ def test_nothing_left_when_the_driver_is_killed(directory):
     driver.wait()
     await_until(lambda: not os.path.exists(f"/proc/{int(holder)}") and not os.path.exists(f"/proc/{int(switch)}"),
                 "machine and switch gone with their driver")
-    await_until(lambda: not loop.users(directory + "/disk.volatile/nbd"), "loop device freed")
-    subprocess.run(["umount", "--lazy", directory + "/disk.volatile"], check=False)
+    await_until(lambda: not loop.users(directory + "/disk.served/nbd"), "loop device freed")
+    subprocess.run(["umount", "--lazy", directory + "/disk.served"], check=False)

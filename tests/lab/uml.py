@@ -56,7 +56,7 @@ class KernelNode(Node):
             "ip link add br0 type bridge forward_delay 0 && ip tuntap add tk mode tap && ip tuntap add tc mode tap && "
             "ip link set eth1 master br0 && ip link set tk master br0 && ip address add 10.99.0.1/30 dev tc && "
             "for i in eth1 tk tc br0; do ip link set $i up; done")
-        if self.disk.volatile:
+        if self.disk.served:
             disk = ["nbd=10.99.0.1"]
             subprocess.Popen(self.enter_argv(["socat", "TCP-LISTEN:10809,bind=10.99.0.1,reuseaddr,fork", f"UNIX-CONNECT:{self.disk.socket}"]),
                              stdin=subprocess.DEVNULL, start_new_session=True)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 from . import draw, writer
 from .process import LabError, await_until
@@ -13,7 +14,7 @@ BLOCK = writer.BLOCK
 class Workload:
     """Writes on `machine` until stopped (or `count` writes). `acknowledged`: {block: highest sequence acknowledged}."""
 
-    def __init__(self, machine, run, span_blocks, threads=None, count=0, device="/dev/drbd0"):
+    def __init__(self, machine, run, span_blocks, threads=None, count=0, device="/dev/drbd0", lane=0, lanes=1):
         threads = threads or draw.in_this_test("threads", 4, range(1, 9))
         self.machine = machine
         self.run = run
@@ -23,7 +24,7 @@ class Workload:
         self.error = None
         self.done = False
         self._pid = None
-        self._process = machine.start(f"exec /usr/bin/python3 {PROGRAM} {device} {run} {span_blocks} {threads} {count} 2>&1")
+        self._process = machine.start(f"exec /usr/bin/python3 {PROGRAM} {device} {run} {span_blocks} {threads} {count} {lane} {lanes} 2>&1")
         self._unknown = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -65,6 +66,18 @@ class Workload:
             return self.writes >= goal
 
         await_until(reached, lambda: f"{count} writes on {self.machine.name}; had {self.writes - goal + count}", limit_s)
+
+    def await_standstill(self, limit_s=20.0):
+        """The number of writes acknowledged, once it has not grown for a second."""
+        seen = [self.writes, time.monotonic()]
+
+        def still():
+            if self.writes != seen[0]:
+                seen[:] = [self.writes, time.monotonic()]
+            return time.monotonic() - seen[1] >= 1.0
+
+        await_until(still, lambda: f"the writes on {self.machine.name} come to a standstill", limit_s)
+        return self.writes
 
     def reading(self):
         """Whether more may still be heard of the writer."""

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """A program for the machines: writes 4 KiB blocks past the page cache and says which ones were acknowledged.
 
-usage: writer.py DEVICE RUN SPAN_BLOCKS THREADS [COUNT]
+usage: writer.py DEVICE RUN SPAN_BLOCKS THREADS [COUNT [LANE LANES]]
+Of LANES writers on the same span each has blocks of its own.
 Every block carries its run, its number and a rising sequence number, and a filler made from these, so that a reader can tell
 a whole block from a torn one. Prints `P pid`, then `A block sequence` after each acknowledged write, and at the end (COUNT
 writes, or SIGTERM) `D`. A write that fails prints `E block errno` and ends the program."""
@@ -33,7 +34,7 @@ def decode(content):
     return run, block, sequence
 
 
-def main(device, run, span, threads, count=0):
+def main(device, run, span, threads, count=0, lane=0, lanes=1):
     descriptor = os.open(device, os.O_WRONLY | os.O_DIRECT)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -53,7 +54,7 @@ def main(device, run, span, threads, count=0):
                     return
                 state["sequence"] += 1
                 sequence = state["sequence"]
-            block = draw.randrange(index, span, threads)
+            block = draw.randrange(lane * threads + index, span, threads * lanes)
             buffer[:] = block_content(run, block, sequence)
             try:
                 os.pwrite(descriptor, buffer, block * BLOCK)
