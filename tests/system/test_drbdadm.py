@@ -99,6 +99,42 @@ def test_two_at_once(blank):
     assert node.drbdsetup("status").output == ""
 
 
+def test_both_nodes_promote_at_once(pair):
+    """Never two Primaries where only one is allowed; whoever loses is told so, and may try again."""
+    # Whoever is refused tries again after ping-timeout, in case the other Primary is dead. Without a connection each would be right
+    # to promote: a busy machine is not to look like a cable that was cut.
+    patient = conf.fast(*pair.machines).replace("timeout 20; connect-int 3; ping-int 3; ping-timeout 10;", "ping-timeout 30;")
+    pair.mirrored(configuration=patient)
+    pair.left.drbdadm("secondary r0")
+    for _ in range(3):
+        both = [machine.start("drbdadm primary r0 2>&1") for machine in pair.machines]
+        texts = [process.communicate(timeout=60)[0].decode() for process in both]
+        roles = [machine.drbdadm("role r0").output.split("/")[0] for machine in pair.machines]
+        assert roles.count("Primary") <= 1
+        for process, role, text in zip(both, roles, texts):
+            assert (process.returncode == 0) == (role == "Primary"), texts
+            assert process.returncode in (0, 11), texts
+            assert process.returncode == 0 or re.search(r"0: State change failed: \(-\d+\) \w", text), texts
+        for machine, role in zip(pair.machines, roles):
+            if role == "Primary":
+                machine.drbdadm("secondary r0")
+
+
+def test_meta_data_are_made_while_a_resource_comes_up(blank):
+    """create-md and up at the same moment: whichever is first, the other one is refused or finds good meta data."""
+    node = blank.left
+    for _ in range(3):
+        up = node.start("drbdadm up r0 2>&1")
+        made = node.start("drbdadm create-md --force r0 2>&1")
+        texts = [process.communicate(timeout=60)[0].decode() for process in (up, made)]
+        assert up.returncode in (0, 1) and made.returncode in (0, 20), texts
+        assert made.returncode == 0 or re.search("is configured!|currently held by|Exclusive open failed|Device or resource busy", texts[1]), texts
+        node.drbdadm("down r0")
+        node.drbdadm("up r0")
+        assert node.status().disk == "Inconsistent"
+        node.drbdadm("down r0")
+
+
 def test_a_lock_that_is_held_is_named(blank):
     node = blank.left
     node.drbdadm("up r0")
