@@ -6,6 +6,7 @@ Each round begins with equal disks. Prints a line per round and the figures of d
 
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -16,7 +17,7 @@ from lab.process import LabError  # noqa: E402
 
 def one_round(pair, seconds):
     """(whether the connection held, MiB written, what came of it)"""
-    pair.alike(conf.fast(pair.left, pair.right, net="allow-two-primaries; timeout 60; ping-timeout 50;"))
+    pair.alike(conf.fast(pair.left, pair.right, net="allow-two-primaries; timeout 20; ko-count 3; ping-timeout 50;"))
     pair.both("drbdadm primary r0")
     marks = {machine: machine.log_mark() for machine in pair.machines}
     written = sum(overlap.written_kib(report) for report in pair.both(overlap.writers(seconds))) / 1024
@@ -25,12 +26,14 @@ def one_round(pair, seconds):
         for machine in pair.machines:
             machine.await_log("Split-Brain detected but unresolved", marks[machine], limit_s=20)
         return held, written, "lost, split brain reported by both"
-    pair.both("drbdadm secondary r0")
+    began = time.monotonic()
+    pair.both("sync /dev/drbd0")
+    flushed_s = time.monotonic() - began
     try:
         pair.compare()
     except LabError as error:
         return held, written, f"DIFFERENT WITHOUT A WORD: {error}"
-    return held, written, "held, equal"
+    return held, written, f"held, equal; a flush took {flushed_s:.1f} s"
 
 
 def main(arrangement, rounds, seconds=3):

@@ -270,6 +270,7 @@ void Connection::check_oldest_request() {
     const uint64_t limit_ms = uint64_t{options_.timeout_ds} * 100 * options_.ko_count;
     const uint64_t now = core_.ports.clock.now_ms();
     if (limit_ms == 0 || now - established_ms_ < limit_ms) return;
+    waive_conflict_epochs(now - limit_ms);
     for (AppRequest& request : transfer_log.requests()) {
         if (request.superseded || request.postponed) continue;
         const uint64_t since_ms =
@@ -278,6 +279,23 @@ void Connection::check_oldest_request() {
         if (waits && now - since_ms > limit_ms)
             drop(ConnState::timeout, "Remote failed to finish a request within ko-count * timeout");
         return;
+    }
+}
+
+// A kernel that is the resolver never acknowledges an epoch in which it gave a verdict (wire protocol 8.4).
+// When no later epoch follows, nothing releases it: a flush would wait until the connection is dropped, which
+// is a split brain. It has had the time that any epoch has.
+void Connection::waive_conflict_epochs(uint64_t before_ms) {
+    TransferLog::Requests& log = transfer_log.requests();
+    while (!log.empty()) {
+        const uint32_t epoch = log.front().epoch;
+        if (!transfer_log.had_conflict(epoch) || !transfer_log.barrier_sent_for(epoch)) return;
+        if (transfer_log.last_barrier_ms() > before_ms) return;
+        for (const AppRequest& request : log) {
+            if (request.epoch != epoch) break;
+            if (request.net_pending) return;
+        }
+        acknowledge_epoch(epoch);
     }
 }
 

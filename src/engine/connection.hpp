@@ -131,6 +131,7 @@ class Connection final : public LinkUser {
     bool set_state(ConnState conn);
     void log_change(ConnState conn, const std::vector<std::pair<Device*, ChangeDecision>>& decisions) const;
     void check_oldest_request();
+    void waive_conflict_epochs(uint64_t before_ms);
     Task<StateChangeResult> request_disconnect(StateChangeRequest request);
     Task<StateChangeResult> disconnect_politely();
     bool stopping() const { return state_ <= ConnState::disconnecting; }
