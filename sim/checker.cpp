@@ -109,6 +109,58 @@ void Checker::check_state(const Node& node) const {
     if (durable && node.device()->is_primary() && s.disk >= DiskState::inconsistent && node.device()->disk &&
         !node.device()->disk->meta_io.dirty() && !stored->has(meta::flag::primary_ind))
         fails("I16", "open to its users, but stable storage does not say Primary");
+    const auto overlap = node.data_disk().overlap;
+    if (scenario_.disk.disk_flushes && overlap && overlap->value < scenario_.data_sectors)
+        verdict_.fail("I29: node {}: two writes of sector {} are on their way to its disk", node.side(),
+                      overlap->value);
+    if (durable) check_stored(node, *stored);
+}
+
+// What stable storage says of the disk; looked at when nothing is on its way there.
+void Checker::check_stored(const Node& node, const meta::Superblock& stored) const {
+    const State s = node.state();
+    const Seen& seen = seen_[node.side()];
+    const bool settled = node.device()->disk && !node.device()->disk->meta_io.dirty();
+    if (settled && is_target(s.conn) && s.disk == DiskState::inconsistent &&
+        stored.has(meta::flag::consistent))
+        verdict_.fail("I14: node {}: sync target, and stable storage calls its disk consistent", node.side());
+    const auto outdated = [](uint32_t flags) {
+        return (flags & meta::flag::consistent) && !(flags & meta::flag::was_up_to_date);
+    };
+    const bool alone = s.conn < ConnState::wf_report_params && seen.state.conn < ConnState::wf_report_params;
+    if (alone && s.disk >= DiskState::inconsistent && seen.state.disk >= DiskState::inconsistent &&
+        outdated(seen.stored_flags) && stored.has(meta::flag::was_up_to_date))
+        verdict_.fail("I15: node {}: an outdated disk has become up to date without the peer", node.side());
+}
+
+void Checker::check_generations(const Node& node) const {
+    const engine::Device* target = node.device();
+    const engine::Device* source = nodes_[1 - node.side()]->device();
+    if (!target || !source || !target->disk || !source->disk) return;
+    if (!is_target(target->state().conn) || target->state().disk != DiskState::inconsistent) return;
+    if (target->uuids().bitmap != 0)
+        verdict_.fail("I36: node {}: sync target with the bitmap UUID {:016X}", node.side(),
+                      target->uuids().bitmap);
+    const ConnState other = source->state().conn;
+    if (other != ConnState::sync_source && other != ConnState::paused_sync_s) return;
+    if (!engine::same_generation(target->uuids().current, source->uuids().bitmap))
+        verdict_.fail("I36: node {}: sync target of {}, but its source syncs from {}", node.side(),
+                      engine::text_of(target->uuids()), engine::text_of(source->uuids()));
+}
+
+void Checker::check_size(const Node& node) {
+    Seen& seen = seen_[node.side()];
+    const engine::Device* device = node.device();
+    const State s = node.state();
+    if (!device->disk) return;
+    if (device->size_sectors() > node.data_disk().limits().size_sectors)
+        verdict_.fail("I53: node {}: {} sectors on a disk of {}", node.side(), device->size_sectors(),
+                      node.data_disk().limits().size_sectors);
+    if (s.conn < ConnState::connected && s.disk >= DiskState::outdated &&
+        device->size_sectors() < seen.size_sectors)
+        verdict_.fail("I53: node {}: has shrunk from {} to {} sectors without the peer", node.side(),
+                      seen.size_sectors, device->size_sectors());
+    seen.size_sectors = device->size_sectors();
 }
 
 // ---- what the states mean
@@ -117,7 +169,11 @@ void Checker::check_state(const Node& node) const {
 void Checker::after_run(Node& node) {
     if (verdict_.failed()) return;
     check_state(node);
+    check_generations(node);
+    check_size(node);
     follow(node);
+    if (const Result<meta::Superblock> stored = node.meta_data().superblock())
+        seen_[node.side()].stored_flags = stored->flags;
     const State a = nodes_[0]->state();
     const State b = nodes_[1]->state();
     if (!scenario_.net.allow_two_primaries && a.role == Role::primary && b.role == Role::primary &&
@@ -145,6 +201,8 @@ void Checker::follow(Node& node) {
         const bool both = oracle_.founded() && open && peer.device() && peer.device()->is_primary();
         if (both) oracle_.parted();
     }
+    // Marks what it finds, and what it cannot read; no resync follows (states 13).
+    if (now.conn == ConnState::verify_s || now.conn == ConnState::verify_t) resynced_ = false;
     if (!oracle_.founded()) return;
     if (!open && was.disk <= DiskState::attaching && now.disk >= DiskState::inconsistent)
         oracle_.attached(side);
@@ -178,6 +236,8 @@ void Checker::follow(Node& node) {
         oracle_.discard_ordered(side);
     if (is_target(now.conn) && !is_target(was.conn)) {
         ++resyncs_;
+        // The configuration has the administrator's word for it.
+        if (scenario_.resolves_split_brain() && oracle_.diverged()) oracle_.discard_ordered(side);
         oracle_.resync_started(1 - side, side);
     }
     if (is_target(was.conn) && now.conn == ConnState::connected && now.disk == DiskState::up_to_date) {
@@ -201,6 +261,7 @@ void Checker::after_stop(Node& node, bool power) {
     Seen& seen = seen_[node.side()];
     seen.state = State{};
     seen.open_to_users = false;
+    seen.size_sectors = 0;
     ++seen.session;
     in_sync_ = false;
     const Node& peer = *nodes_[1 - node.side()];
@@ -311,6 +372,9 @@ void Checker::final_check() {
                           node->device()->bitmap.set_bits());
         const engine::UuidSet uuids = node->device()->uuids();
         const engine::UuidSet others = nodes_[1 - node->side()]->device()->uuids();
+        if (uuids.current & 1)
+            verdict_.fail("I32: node {}: Secondary, but its generation is a Primary's: {}", node->side(),
+                          engine::text_of(uuids));
         if (!engine::same_generation(uuids.current, others.current) || uuids.bitmap != 0)
             verdict_.fail("I33: in sync, but the generations are {} and {}", engine::text_of(uuids),
                           engine::text_of(others));

@@ -19,6 +19,7 @@ class Checker {
     void watch(std::array<Node*, 2> nodes) { nodes_ = nodes; }
 
     void after_run(Node& node);
+    void check_size(const Node& node);
     void before_stop(Node& node);
     void after_stop(Node& node, bool power);
     // A write has just been reported to its application.
@@ -51,10 +52,14 @@ class Checker {
     struct Seen {
         engine::State state;
         bool open_to_users = false;
+        uint32_t stored_flags = 0;  // of the superblock on stable storage
+        uint64_t size_sectors = 0;
         uint64_t session = 0;
     };
 
     void check_state(const Node& node) const;
+    void check_stored(const Node& node, const meta::Superblock& stored) const;
+    void check_generations(const Node& node) const;
     void follow(Node& node);
     bool on_its_own(const Node& node) const;
     bool covered(BitNr block) const;

@@ -147,6 +147,23 @@ void draw_extras(Random& random, Scenario& s) {
     s.disk.read_balancing = static_cast<config::ReadBalancing>(random.below(11));
 }
 
+void draw_rest(Random& random, Scenario& s) {
+    using Policy = config::AfterSplitBrain;
+    if (random.chance(30)) {
+        const Policy policies[] = {Policy::discard_younger_primary, Policy::discard_older_primary,
+                                   Policy::discard_zero_changes, Policy::discard_least_changes};
+        s.net.after_sb_0pri = policies[random.below(4)];
+        s.net.after_sb_1pri = random.chance(50) ? Policy::discard_secondary : Policy::consensus;
+        s.promote_anything |= random.chance(50);
+    }
+    if (s.disk.on_io_error == config::OnIoError::detach && random.chance(20))
+        s.disk.on_io_error = config::OnIoError::call_local_io_error;
+    if (random.chance(25)) s.weights.suspend = weight(random, 100);
+    // The whole device goes over the wire.
+    if (s.data_sectors < 100 * mib_sectors) s.weights.invalidate_remote = weight(random, 15);
+    s.weights.force_detach = weight(random, 10);
+}
+
 }  // namespace
 
 Scenario Scenario::draw(Random& random, uint64_t seed) {
@@ -158,6 +175,7 @@ Scenario Scenario::draw(Random& random, uint64_t seed) {
     if (seed >= first_seed_with_extras) {
         Random extras(~seed);
         draw_extras(extras, s);
+        if (seed >= first_seed_with_all) draw_rest(extras, s);
     }
     return s;
 }
@@ -167,13 +185,16 @@ std::string Scenario::describe() const {
     return fmt::format(
         "{} KiB, protocol {}{}{}, cache {}/{}, meta {}/{}, depth {}, {} ranges, weights: power {} kill {} "
         "cut {} reset {} "
-        "disk {} promote {} demote {} disconnect {} detach {} invalidate {} pause {} verify {}{}{}{}{}",
+        "disk {} promote {} demote {} disconnect {} detach {} invalidate {} pause {} verify {} suspend {} "
+        "invalidate-remote {} force-detach {}{}{}{}{}{}",
         data_sectors / 2, protocols[static_cast<int>(net.protocol)],
         net.allow_two_primaries ? " two-primaries" : "", workload.conflicting ? " conflicting" : "",
         disks[0].volatile_cache, disks[1].volatile_cache, external_meta[0] ? "external" : "internal",
         external_meta[1] ? "external" : "internal", workload.depth, workload.ranges.size(),
         weights.power_loss, weights.kill, weights.cut, weights.reset, weights.disk_error, weights.promote,
         weights.demote, weights.disconnect, weights.detach, weights.invalidate, weights.pause, weights.verify,
+        weights.suspend, weights.invalidate_remote, weights.force_detach,
+        resolves_split_brain() ? ", resolves split brains" : "",
         disk.fencing != config::Fencing::dont_care ? ", fencing" : "",
         net.on_congestion != config::OnCongestion::block ? ", pulls ahead" : "",
         promote_anything ? ", promotes anything" : "", both_machines_fail ? ", both fail" : "");

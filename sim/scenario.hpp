@@ -52,6 +52,9 @@ struct Weights {
     unsigned invalidate = 0;
     unsigned pause = 0;
     unsigned verify = 0;
+    unsigned suspend = 0;
+    unsigned invalidate_remote = 0;
+    unsigned force_detach = 0;
 };
 
 struct Scenario {
@@ -62,6 +65,7 @@ struct Scenario {
     static constexpr uint64_t first_seed_with_all = 200'000;
     static Scenario draw(Random& random, uint64_t seed);
     std::string describe() const;
+    bool resolves_split_brain() const { return net.after_sb_0pri != config::AfterSplitBrain::disconnect; }
 
     uint64_t data_sectors = 0;  // of the DRBD device, about
     std::array<bool, 2> external_meta{};

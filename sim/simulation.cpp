@@ -273,9 +273,10 @@ void Simulation::something_happens() {
         if (!node->running() && now >= restart_us_[node->side()]) start(*node);
     }
     const Weights& w = scenario_.weights;
-    const std::array<unsigned, 12> weights{w.power_loss, w.kill,       w.cut,    w.reset,
-                                           w.disk_error, w.promote,    w.demote, w.disconnect,
-                                           w.detach,     w.invalidate, w.pause,  w.verify};
+    const std::array<unsigned, 15> weights{
+        w.power_loss,  w.kill,   w.cut,        w.reset, w.disk_error, w.promote, w.demote,
+        w.disconnect,  w.detach, w.invalidate, w.pause, w.verify,     w.suspend, w.invalidate_remote,
+        w.force_detach};
     unsigned sum = 0;
     for (const unsigned weight : weights) sum += weight;
     if (sum == 0) return;
@@ -357,6 +358,22 @@ bool Simulation::happens(Node& node, unsigned what) {
                 return false;
             send("invalidate", &engine::Resource::invalidate);
             return true;
+        case 12:
+            if (s.susp)
+                send("resume-io", &engine::Resource::resume_io);
+            else
+                send("suspend-io", &engine::Resource::suspend_io);
+            return true;
+        case 13:
+            if (s.peer == Role::primary || s.conn != ConnState::connected || s.disk != DiskState::up_to_date)
+                return false;
+            send("invalidate-remote", &engine::Resource::invalidate_remote);
+            return true;
+        case 14:
+            if (s.disk == DiskState::diskless || s.role == Role::primary) return false;
+            command(node, "detach --force",
+                    [](engine::Resource& r, engine::Done done) { r.detach(0, true, std::move(done)); });
+            return true;
         case 11:
             if (s.conn != ConnState::connected) return false;
             verify(node, UINT64_MAX);
@@ -392,6 +409,8 @@ void Simulation::calm() {
             return;
         }
         if (checker_.no_good_data()) {
+            if (scenario_.weights.disk_error == 0)
+                verdict_.fail("no good data are left, although no disk has failed");
             say("a disk error has taken the only good data");
             return;
         }
@@ -450,7 +469,8 @@ void Simulation::tidy(Node& node) {
                        [](engine::Resource& r, engine::Done done) { r.resume_sync(0, std::move(done)); });
     if (s.role == Role::primary && !workload.active() && checker_.all_in_sync()) return demote(node);
     if (s.conn == ConnState::verify_s) return verify(node, 0);
-    if (s.susp_fen && s.conn == ConnState::stand_alone)
+    // suspend-io and the frozen states wait for this word.
+    if (s.susp || (s.susp_fen && s.conn == ConnState::stand_alone))
         return command(node, "resume-io",
                        [](engine::Resource& r, engine::Done done) { r.resume_io(0, std::move(done)); });
     // Frozen I/O is sent again when the connection is new (states 15.3).

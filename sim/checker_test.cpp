@@ -1,0 +1,132 @@
+// The checker sees what it is there to see: each of these is a lie that no sane engine tells.
+#include "sim/checker.hpp"
+
+#include <gtest/gtest.h>
+
+#include "sim/two_nodes.hpp"
+
+namespace duplex::sim {
+namespace {
+
+class CheckerTest : public testing::Test {
+  protected:
+    CheckerTest() {
+        checker_.watch({&nodes_.node(0), &nodes_.node(1)});
+        nodes_.mirrored();
+        look();
+        EXPECT_FALSE(verdict_.failed()) << verdict_.text();
+    }
+    void look() {
+        for (const unsigned side : {0u, 1u}) checker_.after_run(nodes_.node(side));
+    }
+    void expect(std::string_view invariant) {
+        look();
+        EXPECT_TRUE(verdict_.text().starts_with(invariant)) << verdict_.text();
+    }
+    // As if the engine had written it.
+    void store_flags(unsigned side, uint32_t set, uint32_t cleared) {
+        const MetaData& meta_data = nodes_.node(side).meta_data();
+        meta::Superblock superblock = *meta_data.superblock();
+        superblock.flags = (superblock.flags | set) & ~cleared;
+        std::array<uint8_t, meta::superblock_bytes> block;
+        meta::encode(superblock, meta::SuperblockBytes(block));
+        nodes_.node(side).meta_disk().write_now(meta_data.layout().superblock, block);
+    }
+    void store_uuids(unsigned side, const engine::UuidSet& set) {
+        const_cast<engine::Device*>(nodes_.node(side).device())->set_uuids(set);
+    }
+    void become_target(unsigned side) {
+        nodes_.scenario.disk.resync_rate_kib = 400;
+        ASSERT_TRUE(nodes_
+                        .command(side, [](engine::Resource& r,
+                                          engine::Done done) { r.invalidate(0, std::move(done)); })
+                        .ok());
+        ASSERT_TRUE(nodes_.run_until([&] {
+            return nodes_.state(side).conn == engine::ConnState::sync_target &&
+                   nodes_.state(1 - side).conn == engine::ConnState::sync_source;
+        }));
+        nodes_.run_for(100);
+        ASSERT_EQ(nodes_.state(side).conn, engine::ConnState::sync_target);
+        look();
+        ASSERT_FALSE(verdict_.failed()) << verdict_.text();
+    }
+
+    TwoNodes nodes_{64, [](Scenario& s) { s.disk.resync_rate_kib = 400; }};
+    Verdict verdict_;
+    Oracle oracle_{verdict_, nodes_.journal, {&nodes_.node(0).data_disk(), &nodes_.node(1).data_disk()}};
+    Checker checker_{nodes_.scheduler, verdict_, nodes_.scenario, oracle_};
+};
+
+TEST_F(CheckerTest, ASyncTargetThatIsConsistentOnStableStorage) {
+    become_target(1);
+    store_flags(1, meta::flag::consistent, 0);
+    expect("I14");
+}
+
+TEST_F(CheckerTest, AnOutdatedDiskThatIsUpToDateWithoutThePeer) {
+    ASSERT_TRUE(nodes_.disconnect(1).ok());
+    nodes_.run_for(100);
+    store_flags(1, meta::flag::consistent, meta::flag::was_up_to_date);
+    look();
+    store_flags(1, meta::flag::was_up_to_date, 0);
+    expect("I15");
+}
+
+TEST_F(CheckerTest, APrimaryThatStableStorageDoesNotKnow) {
+    store_flags(0, 0, meta::flag::primary_ind);
+    expect("I16");
+}
+
+TEST_F(CheckerTest, ASecondaryInAPrimarysGeneration) {
+    ASSERT_TRUE(nodes_.secondary(0).ok());
+    engine::UuidSet set = nodes_.node(1).device()->uuids();
+    set.current |= 1;
+    store_uuids(1, set);
+    checker_.final_check();
+    EXPECT_TRUE(verdict_.text().starts_with("I32")) << verdict_.text();
+}
+
+TEST_F(CheckerTest, ASyncTargetWithABitmapGeneration) {
+    become_target(1);
+    engine::UuidSet set = nodes_.node(1).device()->uuids();
+    set.bitmap = 0x1234567890abcdef;
+    store_uuids(1, set);
+    expect("I36");
+}
+
+TEST_F(CheckerTest, ASyncTargetOfAnotherGeneration) {
+    become_target(1);
+    engine::UuidSet set = nodes_.node(1).device()->uuids();
+    set.current += 0x100;
+    store_uuids(1, set);
+    expect("I36");
+}
+
+TEST_F(CheckerTest, TwoWritesOfOnePlace) {
+    struct Io final : engine::DiskIo {
+        void completed(int) override {}
+    } ios[2];
+    alignas(sector_bytes) std::array<uint8_t, sector_bytes> bytes{};
+    for (Io& io : ios) {
+        io.kind = engine::IoKind::write;
+        io.sector = Sector(800);
+        io.size_bytes = sector_bytes;
+        io.data = bytes.data();
+        nodes_.node(1).data_disk().submit(io);
+    }
+    expect("I29");
+    nodes_.run_for(100);
+}
+
+TEST_F(CheckerTest, ADeviceLargerThanItsDisk) {
+    nodes_.node(1).data_disk().enlarge(4096);
+    ASSERT_TRUE(nodes_.node(1).data_disk().refresh_size().ok());
+    checker_.after_run(nodes_.node(0));
+    EXPECT_FALSE(verdict_.failed());
+    // Where the superblock is follows from the size, too.
+    checker_.check_size(nodes_.node(1));
+    EXPECT_TRUE(verdict_.text().starts_with("I53")) << verdict_.text();
+}
+
+}  // namespace
+}  // namespace duplex::sim
