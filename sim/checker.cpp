@@ -109,10 +109,6 @@ void Checker::check_state(const Node& node) const {
     if (durable && node.device()->is_primary() && s.disk >= DiskState::inconsistent && node.device()->disk &&
         !node.device()->disk->meta_io.dirty() && !stored->has(meta::flag::primary_ind))
         fails("I16", "open to its users, but stable storage does not say Primary");
-    const auto overlap = node.data_disk().overlap;
-    if (scenario_.disk.disk_flushes && overlap && overlap->value < scenario_.data_sectors)
-        verdict_.fail("I29: node {}: two writes of sector {} are on their way to its disk", node.side(),
-                      overlap->value);
     if (durable) check_stored(node, *stored);
 }
 

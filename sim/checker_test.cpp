@@ -102,22 +102,6 @@ TEST_F(CheckerTest, ASyncTargetOfAnotherGeneration) {
     expect("I36");
 }
 
-TEST_F(CheckerTest, TwoWritesOfOnePlace) {
-    struct Io final : engine::DiskIo {
-        void completed(int) override {}
-    } ios[2];
-    alignas(sector_bytes) std::array<uint8_t, sector_bytes> bytes{};
-    for (Io& io : ios) {
-        io.kind = engine::IoKind::write;
-        io.sector = Sector(800);
-        io.size_bytes = sector_bytes;
-        io.data = bytes.data();
-        nodes_.node(1).data_disk().submit(io);
-    }
-    expect("I29");
-    nodes_.run_for(100);
-}
-
 TEST_F(CheckerTest, ADeviceLargerThanItsDisk) {
     nodes_.node(1).data_disk().enlarge(4096);
     ASSERT_TRUE(nodes_.node(1).data_disk().refresh_size().ok());

@@ -15,7 +15,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -78,8 +77,6 @@ class Disk final : public engine::Disk {
     // the range?
     uint64_t writes_completed() const { return sequence_; }
     bool is_durable(Sector sector, uint64_t size_sectors, uint64_t up_to_write) const;
-    // The first place where two writes were on their way at the same time.
-    std::optional<Sector> overlap;
     // Is a write of this range on its way?
     bool is_writing(Sector sector, uint64_t size_sectors) const;
 
