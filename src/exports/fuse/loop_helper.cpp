@@ -346,6 +346,8 @@ void Helper::write_back() {
         write_back_again_ = true;
         return;
     }
+    int read_only = 0;  // while Secondary: nothing can have been written
+    if (ioctl(loop_.get(), BLKROGET, &read_only) == 0 && read_only != 0) return;
     const pid_t child = fork();
     if (child == 0) {
         close(loop_helper_channel);  // held open here it would hide our parent's end from the process
