@@ -33,7 +33,7 @@ void Link::open(Socket& data, Socket& meta, const config::NetOptions& options) {
         End& end = at(channel);
         end.reader = wire::PacketReader(channel);
         end.stopped = true;
-        end.block_waits = end.ended = false;
+        end.block_waits = end.ended = end.behind = false;
         end.socket = channel == Channel::data ? &data : &meta;
         end.queued_bytes = end.progress_bytes = end.socket->sent_bytes();
         end.last_received_ms = ports_.clock.now_ms();
@@ -229,7 +229,9 @@ void Link::check_ping() {
 
 bool Link::stalled(End& end) {
     const uint64_t sent = end.socket->sent_bytes();
-    const bool stuck = sent < end.queued_bytes && sent == end.progress_bytes;
+    // What came after the last look has not had its time.
+    const bool stuck = end.behind && sent == end.progress_bytes;
+    end.behind = sent < end.queued_bytes;
     end.progress_bytes = sent;
     return stuck;
 }

@@ -116,6 +116,7 @@ class Link {
         bool block_waits = false;  // a data block follows and has no buffer yet
         uint64_t queued_bytes = 0;
         uint64_t progress_bytes = 0;  // sent, at the last look of the stall watch
+        bool behind = false;          // there was more to send then
         uint64_t last_received_ms = 0;
     };
     class PingTimer final : public Timer {
