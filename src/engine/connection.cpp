@@ -441,6 +441,7 @@ Task<Reply> Connection::change_options(config::NetOptions options) {
             co_return Reply{error_code::verify_running, {}};
     }
     options_ = options;
+    link.set_times(options);
     if (established()) {
         send_protocol_update();
         for (auto& [number, device] : core_.devices) device->send_sync_param();

@@ -242,7 +242,9 @@ VolumeStatus Device::status() const {
     if (!disk) return s;
     s.al_suspended = disk->al_suspended;
     s.degraded = disk->degraded;
-    s.write_ordering = disk->options.disk_flushes ? WriteOrdering::flush : WriteOrdering::drain;
+    s.write_ordering = disk->options.disk_flushes ? WriteOrdering::flush
+                       : disk->options.disk_drain ? WriteOrdering::drain
+                                                  : WriteOrdering::none;
     s.counters.al_writes = disk->meta_io.al_writes();
     s.counters.bitmap_writes = disk->meta_io.bitmap_writes();
     DiskStatus d;

@@ -25,10 +25,7 @@ void Link::open(Socket& data, Socket& meta, const config::NetOptions& options) {
     ensure(!is_open());
     failed_ = holding_ = awaiting_ping_ack_ = false;
     agreement_ = {};
-    ping_int_ms_ = options.ping_int_s * uint64_t{1000};
-    ping_timeout_ms_ = options.ping_timeout_ds * uint64_t{100};
-    timeout_ms_ = options.timeout_ds * uint64_t{100};
-    ko_count_ = ko_left_ = options.ko_count;
+    set_times(options);
     for (Channel channel : {Channel::data, Channel::meta}) {
         End& end = at(channel);
         end.reader = wire::PacketReader(channel);
@@ -41,6 +38,13 @@ void Link::open(Socket& data, Socket& meta, const config::NetOptions& options) {
     }
     ports_.clock.arm(ping_timer_, ping_int_ms_);
     ports_.clock.arm(stall_timer_, timeout_ms_);
+}
+
+void Link::set_times(const config::NetOptions& options) {
+    ping_int_ms_ = options.ping_int_s * uint64_t{1000};
+    ping_timeout_ms_ = options.ping_timeout_ds * uint64_t{100};
+    timeout_ms_ = options.timeout_ds * uint64_t{100};
+    ko_count_ = ko_left_ = options.ko_count;
 }
 
 void Link::close(bool orderly) {

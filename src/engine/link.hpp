@@ -43,6 +43,8 @@ class Link {
 
     // Takes the sockets over. Reading stands still until resume().
     void open(Socket& data, Socket& meta, const config::NetOptions& options);
+    // timeout, ko-count, ping-int and ping-timeout, from the next wait on.
+    void set_times(const config::NetOptions& options);
     void close(bool orderly);
     bool is_open() const { return data_.socket != nullptr; }
     // Nothing is read or sent any more; close() follows from the loop.

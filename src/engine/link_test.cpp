@@ -149,5 +149,15 @@ TEST_F(LinkTest, EveryByteThatIsTakenStartsTheCountAgain) {
     EXPECT_FALSE(failed);
 }
 
+TEST_F(LinkTest, ChangedTimesHoldFromTheNextWaitOn) {
+    meta.send_at_once();
+    options.timeout_ds = 600;
+    link.set_times(options);
+    clock.advance_to(2100);
+    send(Channel::data);
+    clock.advance_to(100'000);
+    EXPECT_FALSE(failed);
+}
+
 }  // namespace
 }  // namespace duplex::engine
