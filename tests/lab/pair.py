@@ -29,7 +29,7 @@ _DRBD_HARMLESS = re.compile(r"helper command: .* exit code 0|Method to ensure|di
 
 # What losing the peer looks like in the logs, for Pair.allow().
 PEER_LOST = (r"conn\(|network", r"PingAck did not arrive", r"sock was shut down|sock_recvmsg|short read|sendmsg|_drbd_send|socket failed",
-             r"meta connection shut down", r"error receiving")
+             r"meta connection shut down", r"[Ee]rror receiving")
 
 
 class Pair:

@@ -100,10 +100,16 @@ class KernelNode(Node):
             self._kernel = None
 
     def freeze(self):
-        os.killpg(self._kernel.pid, signal.SIGSTOP)
+        os.kill(self._kernel_process(), signal.SIGSTOP)
 
     def thaw(self):
-        os.killpg(self._kernel.pid, signal.SIGCONT)
+        for pid in (self._kernel_process(), self._kernel.pid):  # nsenter stops when its child does
+            os.kill(pid, signal.SIGCONT)
+
+    def _kernel_process(self):
+        """The process that all of its others, which are traced by it, wait for."""
+        with open(f"/proc/{self._kernel.pid}/task/{self._kernel.pid}/children", encoding="ascii") as children:
+            return int(children.read().split()[0])
 
     def start(self, command):
         """A command in the background; its output comes line by line from the returned object's stdout."""

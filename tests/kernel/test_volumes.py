@@ -1,0 +1,139 @@
+"""Several volumes over one connection, and resources that resync one after the other."""
+
+import pytest
+
+from lab.compare import compare_data_areas
+from lab.machine import pattern
+from lab.workload import Workload
+
+MIB = 1 << 20
+NET = 'cram-hmac-alg sha1; shared-secret "my-secret"; timeout 20; connect-int 3; ping-int 3; ping-timeout 10;'
+SPAN = 2048
+
+
+def two_volumes(pair):
+    hosts = "".join(f"  on {machine.name} {{ address {machine.address}:7788; }}\n" for machine in pair.machines)
+    return ("global { usage-count no; }\nresource r0 {\n  net { " + NET + " }\n"
+            "  disk { resync-rate 400M; c-plan-ahead 0; c-min-rate 0; }\n"
+            "  volume 0 { device /dev/drbd0; disk /dev/sdb1; meta-disk internal; }\n"
+            "  volume 1 { device /dev/drbd1; disk /dev/sdc1; meta-disk internal; }\n" + hosts + "}\n")
+
+
+def two_resources(pair, rate):
+    text = "global { usage-count no; }\n"
+    for number, disk in enumerate(("/dev/sdb1", "/dev/sdc1")):
+        after = "resync-after r0;" if number else ""
+        hosts = "".join(f"  on {machine.name} {{ device /dev/drbd{number}; disk {disk}; meta-disk internal; address {machine.address}:{7788 + number}; }}\n"
+                        for machine in pair.machines)
+        text += f"resource r{number} {{\n  net {{ {NET} }}\n  disk {{ resync-rate {rate}; c-plan-ahead 0; c-min-rate 0; {after} }}\n{hosts}}}\n"
+    return text
+
+
+def synced(pair):
+    for machine in pair.machines:
+        for minor in (0, 1):
+            machine.await_status("in sync", lambda s: (s.cs, s.disk, s.peer_disk, s.oos) == ("Connected", "UpToDate", "UpToDate", 0), 60, minor)
+
+
+def compare(pair):
+    pair.compare()
+    compare_data_areas(pair.left.second.path, pair.right.second.path)
+
+
+@pytest.fixture
+def volumes(pair):
+    pair.fresh(two_volumes(pair))
+    pair.create_md()
+    pair.up()
+    for machine in pair.machines:
+        for minor in (0, 1):
+            machine.await_status("Connected", lambda s: s.cs == "Connected", 30, minor)
+    pair.left.drbdadm("-- --overwrite-data-of-peer primary r0")
+    synced(pair)
+    return pair
+
+
+@pytest.mark.feature("Volumes: two in one resource")
+def test_two_volumes_under_load(volumes):
+    primary, secondary = volumes.machines
+    loads = [Workload(primary, run=60 + minor, span_blocks=SPAN, device=f"/dev/drbd{minor}") for minor in (0, 1)]
+    for load in loads:
+        load.await_writes(200)
+    for load in loads:
+        load.stop()
+    synced(volumes)
+    loads[0].check(secondary.disk.read(0, SPAN * 4096))
+    loads[1].check(secondary.second.read(0, SPAN * 4096))
+    compare(volumes)
+
+
+@pytest.mark.feature("Volumes: resynced together")
+def test_two_volumes_catch_up(volumes):
+    primary, secondary = volumes.machines
+    secondary.drbdadm("disconnect r0")
+    primary.await_connection("WFConnection")
+    for minor in (0, 1):
+        primary.write(3 * MIB, pattern(minor, 2 * MIB), device=f"/dev/drbd{minor}")
+        assert primary.status(minor).oos == 2048
+    volumes.reconnect()
+    synced(volumes)
+    assert secondary.disk.read(3 * MIB, 2 * MIB) == pattern(0, 2 * MIB)
+    assert secondary.second.read(3 * MIB, 2 * MIB) == pattern(1, 2 * MIB)
+    primary.drbdadm("secondary r0")
+    secondary.drbdadm("primary r0")
+    secondary.write(MIB, pattern("back", MIB), device="/dev/drbd1")
+    assert primary.second.read(MIB, MIB) == pattern("back", MIB)
+    compare(volumes)
+
+
+@pytest.mark.feature("Volumes: one is detached")
+def test_one_of_two_volumes_is_detached(volumes):
+    primary, secondary = volumes.machines
+    volumes.allow(r"pdsk\( \w+ -> (Failed|Diskless)", r"pdsk\( Failed")
+    primary.drbdadm("detach r0/1")
+    primary.await_status("diskless", lambda s: s.disk == "Diskless", 10, 1)
+    primary.write(4 * MIB, pattern("remote", MIB), device="/dev/drbd1")
+    primary.write(4 * MIB, pattern("local", MIB), device="/dev/drbd0")
+    assert primary.read(4 * MIB, MIB, device="/dev/drbd1") == pattern("remote", MIB)
+    assert primary.status(0).disk == "UpToDate"
+    primary.drbdadm("attach r0/1")
+    synced(volumes)
+    assert primary.second.read(4 * MIB, MIB) == pattern("remote", MIB)
+    compare(volumes)
+
+
+@pytest.mark.feature("Resync: one after the other (resync-after)")
+def test_resync_after(pair):
+    pair.fresh(two_resources(pair, "1M"))
+    primary, secondary = pair.machines
+    for name in ("r0", "r1"):
+        for machine in pair.machines:
+            machine.drbdadm(f"create-md {name}")
+        pair_up(pair, name)
+    for minor, name in enumerate(("r0", "r1")):
+        for machine in pair.machines:
+            machine.await_status("Connected", lambda s: s.cs == "Connected", 30, minor)
+        primary.drbdadm(f"-- --clear-bitmap new-current-uuid {name}")
+        primary.drbdadm(f"primary {name}")
+    synced(pair)
+    for minor, name in enumerate(("r0", "r1")):
+        secondary.drbdadm(f"disconnect {name}")
+        primary.await_status("alone", lambda s: s.cs == "WFConnection", 10, minor)
+        primary.write(0, pattern(name, 8 * MIB), device=f"/dev/drbd{minor}")
+    secondary.drbdadm("connect r0")
+    secondary.await_status("the first resyncs", lambda s: s.cs == "SyncTarget", 30, 0)
+    secondary.drbdadm("connect r1")
+    secondary.await_status("the second waits", lambda s: s.cs == "PausedSyncT", 30, 1)
+    assert secondary.status(0).cs == "SyncTarget"
+    for name in ("r0", "r1"):
+        for machine in pair.machines:
+            machine.drbdadm(f"disk-options --resync-rate=100M {name}")
+    secondary.await_status("the first is done", lambda s: s.cs == "Connected" and s.disk == "UpToDate", 30, 0)
+    secondary.await_status("the second goes on", lambda s: s.cs in ("SyncTarget", "Connected"), 10, 1)
+    synced(pair)
+    compare(pair)
+
+
+def pair_up(pair, name):
+    for machine in pair.machines:
+        machine.drbdadm(f"up {name}")
