@@ -191,16 +191,21 @@ class Pair:
         return text
 
     def close(self):
-        errors = []
-        for machine in self.machines:
-            try:
-                machine.close()
-            except (LabError, OSError) as error:
-                errors.append(str(error))
-        self.switch.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if errors:
-            raise LabError("; ".join(errors))
+        close(self.machines, self.switch, self.directory)
+
+
+def close(machines, switch, directory):
+    """Power off, and nothing left behind; an error of one does not keep the others on."""
+    errors = []
+    for machine in machines:
+        try:
+            machine.close()
+        except (LabError, OSError) as error:
+            errors.append(str(error))
+    switch.close()
+    shutil.rmtree(directory, ignore_errors=True)
+    if errors:
+        raise LabError("; ".join(errors))
 
 
 def _at_once(action, machines):

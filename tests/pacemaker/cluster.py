@@ -13,7 +13,8 @@ from lab import conf
 from lab.disk import Disk
 from lab.network import Switch
 from lab.node import Node
-from lab.process import BINARIES, REPOSITORY, LabError, await_until
+from lab.pair import close
+from lab.process import BINARIES, REPOSITORY, await_until
 
 PROGRAMS = ("drbdadm", "drbdsetup", "drbdmeta", "duplex", "duplexd")
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -293,13 +294,4 @@ class Cluster:
         return text
 
     def close(self):
-        errors = []
-        for node in self.nodes:
-            try:
-                node.close()
-            except (LabError, OSError) as error:
-                errors.append(str(error))
-        self.switch.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if errors:
-            raise LabError("; ".join(errors))
+        close(self.nodes, self.switch, self.directory)

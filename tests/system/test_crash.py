@@ -13,7 +13,7 @@ pytestmark = pytest.mark.feature("Crash of the process")
 SPAN = 8192
 ROUNDS = 5
 FIO = ("fio --name=v --filename=/dev/drbd0 --ioengine=libaio --direct=1 --rw=randwrite --bs=4k --iodepth=16 --size=40m --loops=3 "
-       "--verify=crc32c --verify_backlog=512 --verify_fatal=1 --randseed=7 --output-format=json")
+       "--verify=crc32c --verify_state_save=0 --verify_backlog=512 --verify_fatal=1 --randseed=7 --output-format=json")
 
 
 def kill_process(machine):

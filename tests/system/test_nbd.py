@@ -69,7 +69,7 @@ def test_qemu(pair):
 
 def test_fio_verify(pair):
     primary, _ = pair.mirrored()
-    primary.run("fio --name=n --ioengine=nbd --uri='" + URI + "' --rw=randwrite --bs=4k --iodepth=16 --size=16m --verify=crc32c "
+    primary.run("fio --name=n --ioengine=nbd --uri='" + URI + "' --rw=randwrite --bs=4k --iodepth=16 --size=16m --verify=crc32c --verify_state_save=0 "
                 "--do_verify=1 --verify_fatal=1", limit_s=120)
     pair.synced()
     pair.compare()
