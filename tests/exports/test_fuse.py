@@ -11,11 +11,9 @@ import pytest
 
 from .conftest import MIB, Server, await_until, run
 
-pytestmark = pytest.mark.feature("Block device: clients", export="/dev/drbdN")
-
-pytestmark = pytest.mark.skipif(
+pytestmark = [pytest.mark.feature("Block device: clients", export="/dev/drbdN"), pytest.mark.skipif(
     os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control"),
-    reason="needs root, /dev/fuse and /dev/loop-control")
+    reason="needs root, /dev/fuse and /dev/loop-control")]
 
 
 def loop_of(device):
