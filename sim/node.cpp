@@ -1,5 +1,7 @@
 #include "sim/node.hpp"
 
+#include <fmt/format.h>
+
 #include "base/ensure.hpp"
 #include "meta/bitmap.hpp"
 
@@ -41,6 +43,18 @@ Node::Node(Scheduler& scheduler, Journal& journal, Cable& cable, const Scenario&
     cable.plug(network_);
     host_.add_disk("/dev/data", data_);
     if (external_) host_.add_disk("/dev/meta", *meta_);
+    for (unsigned volume = 1; volume < scenario.volumes; ++volume) {
+        auto disk =
+            std::make_unique<Disk>(scheduler, *this, backing_sectors(scenario, false), scenario.disks[side]);
+        host_.add_disk(fmt::format("/dev/data{}", volume), *disk);
+        MetaData meta_data(*disk, meta::MetaIndex::internal());
+        more_.push_back({std::move(disk), std::move(meta_data)});
+    }
+}
+
+engine::State Node::state(unsigned volume) const {
+    if (!resource_ || !resource_->volume(volume)) return {};
+    return static_cast<const engine::Device*>(resource_->volume(volume))->state();
 }
 
 Node::~Node() {
@@ -54,6 +68,7 @@ void Node::start() {
     resource_ = std::make_unique<engine::Resource>(engine::Ports{clock_, network_, host_}, "r0",
                                                    scenario_.resource, scenario_.limits);
     device_ = static_cast<const engine::Device*>(resource_->add_volume(0, 0));
+    for (unsigned volume = 1; volume < scenario_.volumes; ++volume) resource_->add_volume(volume, volume);
     turn();
 }
 
@@ -63,6 +78,7 @@ void Node::stop(bool power) {
     run_event_ = 0;
     data_.drop_operations();
     if (external_) meta_->drop_operations();
+    for (MoreDisk& more : more_) more.data->drop_operations();
     clock_.power_off();
     if (power)
         cable_.power_off(side_);
@@ -74,10 +90,17 @@ void Node::stop(bool power) {
     if (!power) return;
     data_.lose_power();
     if (external_) meta_->lose_power();
+    for (MoreDisk& more : more_) more.data->lose_power();
 }
 
-engine::AttachCommand Node::attach_command() const {
+engine::AttachCommand Node::attach_command(unsigned volume) const {
     engine::AttachCommand command;
+    if (volume > 0) {
+        command.data_path = command.meta_path = fmt::format("/dev/data{}", volume);
+        command.options = scenario_.disk;
+        command.options.size_sectors = scenario_.data_sectors;
+        return command;
+    }
     command.data_path = "/dev/data";
     command.meta_path = external_ ? "/dev/meta" : "/dev/data";
     command.meta_index = external_ ? -2 : -1;

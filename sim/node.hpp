@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/device.hpp"
 #include "engine/resource.hpp"
@@ -28,31 +29,41 @@ class Node final : public Turn {
     unsigned side() const { return side_; }
     bool running() const { return resource_ != nullptr; }
     engine::Resource& resource() { return *resource_; }
-    engine::Volume& volume() { return *resource_->volume(0); }
+    engine::Volume& volume(unsigned number = 0) { return *resource_->volume(number); }
     // The inside, for the checkers; nullptr while the process does not run.
     const engine::Device* device() const { return device_; }
-    engine::State state() const { return device_ ? device_->state() : engine::State{}; }
+    engine::State state(unsigned volume = 0) const;
     uint64_t incarnation() const { return incarnation_; }
 
-    // The process, with a diskless volume.
+    // The process, with diskless volumes.
     void start();
     // Drops everything that is under way, then the process; power: also what the disks had not stored.
     void stop(bool power);
 
-    engine::AttachCommand attach_command() const;
+    engine::AttachCommand attach_command(unsigned volume = 0) const;
     engine::ConnectCommand connect_command(bool discard_my_data) const;
 
-    Disk& data_disk() { return data_; }
-    const Disk& data_disk() const { return data_; }
+    Disk& data_disk(unsigned volume = 0) { return volume == 0 ? data_ : *more_.at(volume - 1).data; }
+    const Disk& data_disk(unsigned volume = 0) const {
+        return volume == 0 ? data_ : *more_.at(volume - 1).data;
+    }
     Disk& meta_disk() { return external_ ? *meta_ : data_; }
     const MetaData& meta_data() const { return meta_data_; }
-    MetaData& meta_data() { return meta_data_; }
+    MetaData& meta_data(unsigned volume = 0) {
+        return volume == 0 ? meta_data_ : more_.at(volume - 1).meta_data;
+    }
     Host& host() { return host_; }
     const std::string& name() const { return host_.name(); }
 
     void turn() override;
 
   private:
+    // The disk of a volume behind the first.
+    struct MoreDisk {
+        std::unique_ptr<Disk> data;
+        MetaData meta_data;
+    };
+
     Scheduler& scheduler_;
     Cable& cable_;
     const Scenario& scenario_;
@@ -65,6 +76,7 @@ class Node final : public Turn {
     Disk data_;
     std::unique_ptr<Disk> meta_;
     MetaData meta_data_;
+    std::vector<MoreDisk> more_;
     std::unique_ptr<engine::Resource> resource_;
     const engine::Device* device_ = nullptr;
     Scheduler::EventId run_event_ = 0;

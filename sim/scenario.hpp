@@ -68,6 +68,7 @@ struct Scenario {
     bool resolves_split_brain() const { return net.after_sb_0pri != config::AfterSplitBrain::disconnect; }
 
     uint64_t data_sectors = 0;  // of the DRBD device, about
+    unsigned volumes = 1;       // all of that size; those behind the first with internal meta data
     std::array<bool, 2> external_meta{};
     std::array<DiskModel, 2> disks{};
     NetworkModel network;

@@ -30,7 +30,8 @@ TwoNodes::TwoNodes(uint64_t mib, const std::function<void(Scenario&)>& adjust) {
     cable_ = std::make_unique<Cable>(scheduler, scenario.network);
     for (const unsigned side : {0u, 1u}) {
         nodes_[side] = std::make_unique<Node>(scheduler, journal, *cable_, scenario, side, [](Node&) {});
-        nodes_[side]->meta_data().create();
+        for (unsigned volume = 0; volume < scenario.volumes; ++volume)
+            nodes_[side]->meta_data(volume).create();
         nodes_[side]->start();
         user_.nodes[side] = nodes_[side].get();
     }
@@ -39,15 +40,18 @@ TwoNodes::TwoNodes(uint64_t mib, const std::function<void(Scenario&)>& adjust) {
 TwoNodes::~TwoNodes() = default;
 
 void TwoNodes::mirrored() {
-    for (const unsigned side : {0u, 1u}) ensure(attach(side).ok());
+    for (const unsigned side : {0u, 1u})
+        for (unsigned volume = 0; volume < scenario.volumes; ++volume) ensure(attach(side, volume).ok());
     for (const unsigned side : {0u, 1u}) ensure(connect(side).ok());
     ensure(run_until([this] { return connected(); }));
-    const Command skip = [](engine::Resource& r, engine::Done done) {
-        r.new_current_uuid(0, true, std::move(done));
-    };
-    ensure(command(0, skip).ok());
+    for (unsigned volume = 0; volume < scenario.volumes; ++volume) {
+        const Command skip = [volume](engine::Resource& r, engine::Done done) {
+            r.new_current_uuid(volume, true, std::move(done));
+        };
+        ensure(command(0, skip).ok());
+    }
     ensure(run_until([this] { return in_sync(); }));
-    ensure(primary(0).ok());
+    for (unsigned volume = 0; volume < scenario.volumes; ++volume) ensure(primary(0, volume).ok());
 }
 
 // ---- commands
@@ -66,18 +70,20 @@ Reply TwoNodes::command(unsigned side, const Command& command) {
     return answer();
 }
 
-Reply TwoNodes::primary(unsigned side) {
-    return command(side, [](engine::Resource& r, engine::Done done) { r.primary(0, {}, std::move(done)); });
+Reply TwoNodes::primary(unsigned side, unsigned volume) {
+    return command(
+        side, [volume](engine::Resource& r, engine::Done done) { r.primary(volume, {}, std::move(done)); });
 }
 
-Reply TwoNodes::secondary(unsigned side) {
-    return command(side, [](engine::Resource& r, engine::Done done) { r.secondary(0, std::move(done)); });
+Reply TwoNodes::secondary(unsigned side, unsigned volume) {
+    return command(
+        side, [volume](engine::Resource& r, engine::Done done) { r.secondary(volume, std::move(done)); });
 }
 
-Reply TwoNodes::attach(unsigned side) {
-    ensure(nodes_[side]->meta_data().apply_al().ok());
-    return command(side, [this, side](engine::Resource& r, engine::Done done) {
-        r.attach(0, nodes_[side]->attach_command(), std::move(done));
+Reply TwoNodes::attach(unsigned side, unsigned volume) {
+    ensure(nodes_[side]->meta_data(volume).apply_al().ok());
+    return command(side, [this, side, volume](engine::Resource& r, engine::Done done) {
+        r.attach(volume, nodes_[side]->attach_command(volume), std::move(done));
     });
 }
 
@@ -109,14 +115,23 @@ void TwoNodes::run_for(uint64_t ms) {
 }
 
 bool TwoNodes::connected() const {
-    return state(0).conn == ConnState::connected && state(1).conn == ConnState::connected;
+    for (unsigned volume = 0; volume < scenario.volumes; ++volume)
+        for (const unsigned side : {0u, 1u})
+            if (state(side, volume).conn != ConnState::connected) return false;
+    return true;
 }
 
 bool TwoNodes::in_sync() const {
+    for (unsigned volume = 0; volume < scenario.volumes; ++volume)
+        if (!in_sync(volume)) return false;
+    return true;
+}
+
+bool TwoNodes::in_sync(unsigned volume) const {
     for (const unsigned side : {0u, 1u}) {
-        const engine::State s = state(side);
+        const engine::State s = state(side, volume);
         if (s.conn != ConnState::connected || s.disk != DiskState::up_to_date ||
-            s.pdsk != DiskState::up_to_date || out_of_sync(side) > 0)
+            s.pdsk != DiskState::up_to_date || out_of_sync(side, volume) > 0)
             return false;
     }
     return true;
@@ -130,44 +145,47 @@ void TwoNodes::Application::completed(engine::Request& request) {
     last_error = request.error;
     if (request.error) ++errors;
     if (request.op == engine::Op::read) last_read.assign(request.data, request.data + request.size_bytes);
-    nodes[request.user_tag]->volume().release(request);
+    nodes[request.user_tag % 2]->volume(static_cast<unsigned>(request.user_tag / 2)).release(request);
 }
 
-engine::Request* TwoNodes::take(unsigned side, engine::Op op, uint64_t sector, uint32_t sectors) {
-    engine::Request* request = nodes_[side]->volume().take_request(
+engine::Request* TwoNodes::take(unsigned side, unsigned volume, engine::Op op, uint64_t sector,
+                                uint32_t sectors) {
+    engine::Request* request = nodes_[side]->volume(volume).take_request(
         op, Sector(sector), sectors * static_cast<uint32_t>(sector_bytes), user_);
     ensure(request != nullptr);
-    request->user_tag = side;
+    request->user_tag = volume * 2 + side;
     return request;
 }
 
-void TwoNodes::start_write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling) {
-    engine::Request* request = take(side, engine::Op::write, sector, sectors);
+void TwoNodes::start_write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling,
+                           unsigned volume) {
+    engine::Request* request = take(side, volume, engine::Op::write, sector, sectors);
     std::fill_n(request->data, request->size_bytes, filling);
-    nodes_[side]->volume().submit(*request);
+    nodes_[side]->volume(volume).submit(*request);
     nodes_[side]->turn();
 }
 
-int TwoNodes::write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling) {
+int TwoNodes::write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling, unsigned volume) {
     const size_t before = user_.ended;
-    start_write(side, sector, sectors, filling);
+    start_write(side, sector, sectors, filling, volume);
     return run_until([&] { return user_.ended > before; }) ? user_.last_error : -1;
 }
 
-void TwoNodes::start_flush(unsigned side) {
-    nodes_[side]->volume().submit(*take(side, engine::Op::flush, 0, 0));
+void TwoNodes::start_flush(unsigned side, unsigned volume) {
+    nodes_[side]->volume(volume).submit(*take(side, volume, engine::Op::flush, 0, 0));
     nodes_[side]->turn();
 }
 
-int TwoNodes::flush(unsigned side) {
+int TwoNodes::flush(unsigned side, unsigned volume) {
     const size_t before = user_.ended;
-    start_flush(side);
+    start_flush(side, volume);
     return run_until([&] { return user_.ended > before; }) ? user_.last_error : -1;
 }
 
-int TwoNodes::read(unsigned side, uint64_t sector, uint32_t sectors, std::vector<uint8_t>& data) {
+int TwoNodes::read(unsigned side, uint64_t sector, uint32_t sectors, std::vector<uint8_t>& data,
+                   unsigned volume) {
     const size_t before = user_.ended;
-    nodes_[side]->volume().submit(*take(side, engine::Op::read, sector, sectors));
+    nodes_[side]->volume(volume).submit(*take(side, volume, engine::Op::read, sector, sectors));
     nodes_[side]->turn();
     if (!run_until([&] { return user_.ended > before; })) return -1;
     data = user_.last_read;
@@ -177,18 +195,20 @@ int TwoNodes::read(unsigned side, uint64_t sector, uint32_t sectors, std::vector
 // ---- disks
 // ---------------------------------------------------------------------------------------------------------
 
-engine::VolumeStatus TwoNodes::status(unsigned side) const {
-    return nodes_[side]->resource().status().volumes.front();
+engine::VolumeStatus TwoNodes::status(unsigned side, unsigned volume) const {
+    for (const engine::VolumeStatus& status : nodes_[side]->resource().status().volumes)
+        if (status.volume == volume) return status;
+    ensure(false);
 }
 
-std::string TwoNodes::difference() const {
+std::string TwoNodes::difference(unsigned volume) const {
     std::string text;
     std::array<uint8_t, sector_bytes> left, right;
-    const uint64_t end = std::max(status(0).size_sectors, status(1).size_sectors);
+    const uint64_t end = std::max(status(0, volume).size_sectors, status(1, volume).size_sectors);
     uint64_t first = end, last = 0;
     for (uint64_t sector = 0; sector < end; ++sector) {
-        nodes_[0]->data_disk().read_now(Sector(sector), left);
-        nodes_[1]->data_disk().read_now(Sector(sector), right);
+        nodes_[0]->data_disk(volume).read_now(Sector(sector), left);
+        nodes_[1]->data_disk(volume).read_now(Sector(sector), right);
         if (left == right) continue;
         first = std::min(first, sector);
         last = sector;

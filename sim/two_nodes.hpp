@@ -21,7 +21,7 @@ class TwoNodes {
     explicit TwoNodes(uint64_t mib, const std::function<void(Scenario&)>& adjust = {});
     ~TwoNodes();
 
-    // Attached, connected, both UpToDate without an initial sync; node 0 is Primary.
+    // Every volume attached, connected, UpToDate on both without an initial sync; node 0 is Primary.
     void mirrored();
 
     using Command = std::function<void(engine::Resource&, engine::Done)>;
@@ -31,34 +31,39 @@ class TwoNodes {
     bool answered() const { return answer_ != nullptr && *answer_ != nullptr; }
     const engine::Reply& answer() const { return **answer_; }
 
-    engine::Reply primary(unsigned side);
-    engine::Reply secondary(unsigned side);
-    engine::Reply attach(unsigned side);
+    engine::Reply primary(unsigned side, unsigned volume = 0);
+    engine::Reply secondary(unsigned side, unsigned volume = 0);
+    engine::Reply attach(unsigned side, unsigned volume = 0);
     engine::Reply connect(unsigned side);
     engine::Reply disconnect(unsigned side);
 
     // false: not within limit_ms.
     bool run_until(const std::function<bool()>& condition, uint64_t limit_ms = 120'000);
     void run_for(uint64_t ms);
+    // All volumes that the scenario names.
     bool connected() const;
     bool in_sync() const;
+    bool in_sync(unsigned volume) const;
 
     // Through the device of a Primary. The error is the request's.
-    int write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling);
-    int read(unsigned side, uint64_t sector, uint32_t sectors, std::vector<uint8_t>& data);
-    int flush(unsigned side);
+    int write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling, unsigned volume = 0);
+    int read(unsigned side, uint64_t sector, uint32_t sectors, std::vector<uint8_t>& data,
+             unsigned volume = 0);
+    int flush(unsigned side, unsigned volume = 0);
     // Without waiting for the end; ended() counts the completions, errors() those with an error.
-    void start_write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling);
-    void start_flush(unsigned side);
+    void start_write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling, unsigned volume = 0);
+    void start_flush(unsigned side, unsigned volume = 0);
     size_t ended() const { return user_.ended; }
     size_t errors() const { return user_.errors; }
 
     Node& node(unsigned side) { return *nodes_[side]; }
-    engine::State state(unsigned side) const { return nodes_[side]->state(); }
-    engine::VolumeStatus status(unsigned side) const;
-    uint64_t out_of_sync(unsigned side) const { return status(side).out_of_sync_bits; }
+    engine::State state(unsigned side, unsigned volume = 0) const { return nodes_[side]->state(volume); }
+    engine::VolumeStatus status(unsigned side, unsigned volume = 0) const;
+    uint64_t out_of_sync(unsigned side, unsigned volume = 0) const {
+        return status(side, volume).out_of_sync_bits;
+    }
     // First and last sectors of the device that differ between the disks, as text; empty if none does.
-    std::string difference() const;
+    std::string difference(unsigned volume = 0) const;
     // Behind DRBD's back.
     void damage(unsigned side, uint64_t sector);
 
@@ -78,7 +83,7 @@ class TwoNodes {
         std::vector<uint8_t> last_read;
     };
 
-    engine::Request* take(unsigned side, engine::Op op, uint64_t sector, uint32_t sectors);
+    engine::Request* take(unsigned side, unsigned volume, engine::Op op, uint64_t sector, uint32_t sectors);
 
     Application user_;
     std::unique_ptr<Cable> cable_;

@@ -46,10 +46,26 @@ void Connection::log_line(LogLevel level, std::string_view text) const {
 // ---- state
 // ---------------------------------------------------------------------------------------------------------
 
-// All volumes or none (states 2.1).
 StateChangeResult Connection::change_state(StateChangeRequest request, ChangeKind kind, bool verbose) {
     const bool names_conn = (request.mask & wire::state_bits::conn_mask) != 0;
-    const ConnState conn = names_conn ? conn_of(request) : state_;
+    return change_volumes(
+        names_conn ? conn_of(request) : state_, [request](const Device&) { return request; }, kind, verbose);
+}
+
+StateChangeResult Connection::peer_requests_state(StateChangeRequest mirrored) {
+    namespace bits = wire::state_bits;
+    const bool outdates = (mirrored.mask & bits::disk_mask) != 0;
+    const auto acceptable = [mirrored, outdates](const Device& device) {
+        const bool below = outdates && device.state().disk < DiskState::outdated;
+        const uint32_t kept = below ? ~bits::disk_mask : ~uint32_t{0};
+        return StateChangeRequest{mirrored.mask & kept, mirrored.value & kept};
+    };
+    return change_volumes(conn_of(mirrored), acceptable, ChangeKind::wish, true);
+}
+
+// All volumes or none (states 2.1).
+StateChangeResult Connection::change_volumes(ConnState conn, const Request& request, ChangeKind kind,
+                                             bool verbose) {
     State own;
     own.conn = state_;
     State own_wanted = own;
@@ -58,7 +74,7 @@ StateChangeResult Connection::change_state(StateChangeRequest request, ChangeKin
     if (!wire::is_success(legal)) return legal;
     std::vector<std::pair<Device*, ChangeDecision>> decisions;
     for (auto& [number, device] : core_.devices) {
-        const std::optional<State> wanted = with_request(device->state(), request);
+        const std::optional<State> wanted = with_request(device->state(), request(*device));
         ensure(wanted.has_value());
         const ChangeDecision decision = check_change(device->state(), *wanted, device->context(), kind);
         if (!wire::is_success(decision.result)) {
@@ -67,6 +83,16 @@ StateChangeResult Connection::change_state(StateChangeRequest request, ChangeKin
             return decision.result;
         }
         decisions.emplace_back(device.get(), decision);
+    }
+    // The flags of suspended I/O are the resource's, whichever volume raises them.
+    bool susp_nod = false, susp_fen = false;
+    for (const auto& [device, decision] : decisions) {
+        susp_nod |= decision.state.susp_nod;
+        susp_fen |= decision.state.susp_fen;
+    }
+    for (auto& [device, decision] : decisions) {
+        decision.state.susp_nod = susp_nod;
+        decision.state.susp_fen = susp_fen;
     }
     log_change(conn, decisions);
     if (conn < ConnState::wf_report_params && state_ >= ConnState::wf_report_params) stop_receiving();
@@ -119,6 +145,11 @@ void Connection::go_stand_alone(const std::string& text) {
 void Connection::volume_settled() {
     for (const auto& [number, device] : core_.devices)
         if (device->state().conn == ConnState::wf_report_params) return;
+    parameters_complete();
+}
+
+void Connection::parameters_complete() {
+    if (!state_sent_) return;
     state_sent_ = false;
     core_.notify();
 }

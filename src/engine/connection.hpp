@@ -9,6 +9,7 @@
 
 #include <array>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,11 +51,16 @@ class Connection final : public LinkUser {
     bool established() const { return state_ >= ConnState::wf_report_params; }
     // A volume's own state rules above WFReportParams; this changes all of them at once (states 2.1).
     StateChangeResult change_state(StateChangeRequest request, ChangeKind kind, bool verbose = true);
+    // The same as the peer's wish; a volume whose disk is below Outdated ignores that it is to be outdated.
+    StateChangeResult peer_requests_state(StateChangeRequest mirrored);
     // Ends the connection from the inside; reconnects afterwards, or not.
     void drop(ConnState why, const std::string& text);
     void go_stand_alone(const std::string& text);
-    // A volume has left WFReportParams.
+    // A volume has left WFReportParams, or is gone.
     void volume_settled();
+    // Everything that the peer has to say of its volumes has arrived. One that it does not have stays in
+    // WFReportParams, but nothing waits for it any more.
+    void parameters_complete();
     bool state_sent() const { return state_sent_; }
 
     const config::NetOptions& options() const { return options_; }
@@ -129,6 +135,8 @@ class Connection final : public LinkUser {
     void clean_transfer_log();
     void stop_receiving();
     bool set_state(ConnState conn);
+    using Request = std::function<StateChangeRequest(const Device&)>;
+    StateChangeResult change_volumes(ConnState conn, const Request& request, ChangeKind kind, bool verbose);
     void log_change(ConnState conn, const std::vector<std::pair<Device*, ChangeDecision>>& decisions) const;
     void check_oldest_request();
     void waive_conflict_epochs(uint64_t before_ms);

@@ -74,6 +74,12 @@ uint32_t Core::active_peer_writes() const {
     return active;
 }
 
+bool Core::room_for_own_request() const {
+    size_t own = 0;
+    for (const auto& [number, device] : devices) own += device->peer.own_requests();
+    return own < limits.peer_requests_max / 2;
+}
+
 const Device* Core::other_primary_at_peer(const Device& device) const {
     for (const auto& [number, other] : devices)
         if (other.get() != &device && other->state().peer == Role::primary) return other.get();
@@ -114,17 +120,34 @@ Task<Reply> Core::on_device(unsigned volume, std::function<Task<Reply>(Device&)>
     co_return co_await running;
 }
 
+// The peer hears of it, if there is one: its volume is alone from then on. It may be against it (fencing);
+// but nobody can be made to answer for a volume that has neither disk nor users.
 Task<Reply> Core::remove_device(unsigned volume) {
     Device* device = find(volume);
     if (!device) co_return Reply{error_code::minor_invalid, {}};
-    const State s = device->state();
-    if (s.role != Role::secondary || s.disk != DiskState::diskless)
-        co_return Reply{error_code::minor_configured, {}};
-    while (!worker.idle() || device->app.in_flight() > 0 || !device->peer.quiet()) {
+    const auto unused = [device] {
+        const State s = device->state();
+        return s.role == Role::secondary && s.disk == DiskState::diskless;
+    };
+    if (!unused()) co_return Reply{error_code::minor_configured, {}};
+    if (device->state().conn >= ConnState::connected) {
+        Task<StateChangeResult> parting =
+            device->request_state(wire::request_for(wire::StateChangeKind::remove_volume), true);
+        co_await parting;
+        device->peer.connection_lost();
+    }
+    // What the pools lent it comes back.
+    while (!worker.idle() || device->app.in_flight() > 0 || device->app.writes_undone() > 0 ||
+           !device->peer.idle()) {
         auto woken = changed.wait();
         co_await woken;
     }
+    if (find(volume) != device) co_return Reply{error_code::minor_invalid, {}};
+    if (!unused()) co_return Reply{error_code::minor_configured, {}};
+    removed.push_back(std::move(devices.at(volume)));
     devices.erase(volume);
+    device->retire();
+    connection.volume_settled();
     ports.host.changed(-1);
     co_return Reply{};
 }

@@ -41,7 +41,7 @@ class Core {
     uint32_t active_peer_writes() const;
     // How many request objects a resync or verify of ours may hold: what the peer asks for needs some too, or
     // the answers behind it would never be read.
-    size_t own_requests_max() const { return limits.peer_requests_max / 2; }
+    bool room_for_own_request() const;
     const Device* other_primary_at_peer(const Device& device) const;
 
     // ---- commands: answered from a later run(), exactly once
@@ -72,6 +72,7 @@ class Core {
     Pool<PeerRequest> peer_requests;
     PacketPool packets;
     std::map<unsigned, std::unique_ptr<Device>> devices;  // by volume number
+    std::vector<std::unique_ptr<Device>> removed;         // until the end: procedures may refer to them
     Connection connection;
     Fencing fencing;
     uint64_t connections = 0;  // how often a volume has become Connected

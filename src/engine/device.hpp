@@ -187,6 +187,8 @@ class Device final : public Volume {
     bool resync_steps_back(uint64_t speed_kib) {
         return throttle.steps_back(disk->activation.busy(), speed_kib, disk->options.c_min_rate_kib);
     }
+    // The volume exists no longer; procedures that stand in the middle of it find nothing to do.
+    void retire() { state_ = State{}; }
     VolumeCounters counters;
     VolumeStatus status() const;
 
@@ -205,6 +207,7 @@ class Device final : public Volume {
     void epoch_flushed(int error);
     void immediate_effects(const State& old_state, const State& new_state);
     void update_flags(const State& new_state);
+    void volume_parted();
     Task<> after_change(State old_state, State new_state, bool held_completions);
     void thaw_if_data_are_back();
     Task<> start_of_source(State old_state, State new_state);

@@ -136,11 +136,20 @@ void Device::immediate_effects(const State& o, const State& n) {
     resync.state_changed(o.conn, n.conn);
     verify.state_changed(o.conn, n.conn);
     if (n.conn < ConnState::wf_report_params && o.conn >= ConnState::wf_report_params) peer.connection_lost();
+    if (n.conn == ConnState::wf_report_params && o.conn > n.conn) volume_parted();
     if (o.role == Role::primary && n.role != Role::primary) {
         open_to_users_ = false;
         tell_watchers_primary();
     }
     if (o.conn == ConnState::wf_report_params && n.conn != o.conn) core_.connection.volume_settled();
+}
+
+// The volume is removed on one of the nodes, while the connection goes on for the others (states 2.6).
+void Device::volume_parted() {
+    peer.connection_lost();
+    peer_uuids.reset();
+    compared_uuids.reset();
+    reset_sequences();
 }
 
 void Device::update_flags(const State& n) {

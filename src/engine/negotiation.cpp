@@ -242,6 +242,9 @@ bool Device::lacks_exposed_data() const {
 Task<> Device::receive_state(wire::StatePacket packet) {
     const State ps = packet.state;
     if (state_.conn <= ConnState::tear_down) co_return;
+    // A second one for a volume can only be the answer to ours; on the way it has come past all that the peer
+    // sent of its own accord.
+    if (state_.conn >= ConnState::connected) core_.connection.parameters_complete();
     DiskState real = ps.disk;
     if (real == DiskState::negotiating)
         real = peer_uuids && (peer_uuids->flags & wire::Uuids::flag_inconsistent) ? DiskState::inconsistent

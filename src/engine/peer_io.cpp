@@ -541,6 +541,7 @@ void PeerIo::connection_lost() {
         const bool waits_for_extents =
             static_cast<ListNode<AlUser>&>(request).linked() && !request.holds_extents;
         if (request.submitted || request.packet_queued || waits_for_extents) continue;
+        if (core_.connection.is_receiving(request)) continue;  // its data are on their way in
         if (request.interval.linked()) device_.writes.remove(request.interval);
         if (request.holds_extents) device_.disk->activation.release(request);
         give(request);

@@ -62,8 +62,10 @@ class PeerIo {
 
     uint32_t active_writes() const { return active_writes_; }
     bool quiet() const { return at_disk_ == 0; }
+    bool idle() { return in_service_.empty(); }
     // As source: of blocks that were sent and are not acknowledged.
     uint64_t unacknowledged_resync_bits();
+    uint32_t own_requests() const { return own_requests_; }
     uint32_t unacked() const { return static_cast<uint32_t>(in_service_.size()) - own_requests_; }
     // The locks on resync extents are void as a whole.
     void forget_resync_extents();

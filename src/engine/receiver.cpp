@@ -466,7 +466,7 @@ bool Connection::receive_connection_request(const wire::PacketReader& reader) {
     StateChangeResult result = StateChangeResult::not_supported;
     if (wire::known_request(Command::conn_st_chg_req, request))
         result = resolver_ && disconnect_pending_ ? StateChangeResult::concurrent_st_chg
-                                                  : change_state(mirror(request), ChangeKind::wish);
+                                                  : peer_requests_state(mirror(request));
     link.send_packet(Channel::meta, Command::conn_st_chg_reply, 0,
                      wire::StateChangeReply{static_cast<int32_t>(result)});
     return established();

@@ -176,7 +176,7 @@ uint32_t Resync::request_bytes(BitNr first, int64_t allowed, int64_t& blocks) co
 
 bool Resync::make_request(int64_t& made, int64_t allowed) {
     if (core_.connection.link.unsent_bytes(Channel::data) > unsent_bytes_max) return false;
-    if (outstanding_.size() >= core_.own_requests_max()) return false;
+    if (!core_.room_for_own_request()) return false;
     const std::optional<BitNr> bit = device_.bitmap.find_next(BitNr(position_));
     if (!bit) {
         // Bits behind us can have been set again, by a write that failed: once more from the start.

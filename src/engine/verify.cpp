@@ -147,7 +147,7 @@ void Verify::tick() {
 
 bool Verify::make_request() {
     if (all_requested() || core_.connection.link.unsent_bytes(Channel::data) > unsent_bytes_max) return false;
-    if (outstanding_.size() >= core_.own_requests_max()) return false;
+    if (!core_.room_for_own_request()) return false;
     const Sector sector = first_sector_of(BitNr(position_));
     const auto size_bytes = static_cast<uint32_t>(
         std::min<uint64_t>(bit_bytes, (device_.bitmap.size_sectors() - sector.value) * sector_bytes));

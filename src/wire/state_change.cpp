@@ -14,8 +14,8 @@ struct KnownRequest {
     StateChangeRequest request;
 };
 
-// wire protocol 6.4, row by row; in the order of StateChangeKind.
-constexpr std::array<KnownRequest, 11> known_requests{{
+// wire protocol 6.4, row by row, and the last one of states 2.6; in the order of StateChangeKind.
+constexpr std::array<KnownRequest, 12> known_requests{{
     {StateChangeKind::become_primary, Command::state_chg_req, {0x00000003, 0x00000001}},
     {StateChangeKind::become_primary_forced, Command::state_chg_req, {0x00001e03, 0x00001001}},
     {StateChangeKind::become_primary_peer_outdated, Command::state_chg_req, {0x0001e003, 0x0000a001}},
@@ -27,6 +27,7 @@ constexpr std::array<KnownRequest, 11> known_requests{{
     {StateChangeKind::disconnect, Command::conn_st_chg_req, {0x000001f0, 0x00000010}},
     {StateChangeKind::disconnect_peer_outdated, Command::conn_st_chg_req, {0x0001e1f0, 0x0000a010}},
     {StateChangeKind::disconnect_self_outdated, Command::conn_st_chg_req, {0x00001ff0, 0x00000a10}},
+    {StateChangeKind::remove_volume, Command::state_chg_req, {0x000001f0, 0x00000090}},
 }};
 
 const KnownRequest& row_of(StateChangeKind kind) {

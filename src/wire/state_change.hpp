@@ -61,6 +61,7 @@ enum class StateChangeKind : uint8_t {
     disconnect,
     disconnect_peer_outdated,
     disconnect_self_outdated,
+    remove_volume,  // states 2.6: it goes back to WFReportParams
 };
 
 StateChangeRequest request_for(StateChangeKind kind);

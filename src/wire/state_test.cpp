@@ -75,7 +75,7 @@ TEST(State, NamesAreTheKernels) {
 }
 
 TEST(StateChange, OnlyTheRequestsOfTheTableAreKnown) {
-    for (int i = 0; i <= static_cast<int>(StateChangeKind::disconnect_self_outdated); ++i) {
+    for (int i = 0; i <= static_cast<int>(StateChangeKind::remove_volume); ++i) {
         const auto kind = static_cast<StateChangeKind>(i);
         const auto request = request_for(kind);
         EXPECT_EQ(known_request(command_for(kind), request), kind);
