@@ -84,6 +84,25 @@ TEST_F(CongestionTest, TheConnectionIsLostWhileAhead) {
     }
 }
 
+// It has data that the peer lacks, and its superblock no longer says that it was Primary.
+TEST_F(CongestionTest, DemotedWhileAheadItCrashes) {
+    TwoNodes nodes(8, slow_link(config::OnCongestion::pull_ahead, 256, 1000));
+    nodes.mirrored();
+    load(nodes, 40);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).conn == ConnState::ahead; }, 20'000));
+    // Many, so that it does not catch up before it is demoted.
+    nodes.start_command(0, [](engine::Resource& r, engine::Done done) { r.secondary(0, std::move(done)); });
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.answered(); }));
+    ASSERT_EQ(nodes.state(0).conn, ConnState::ahead) << "or this shows nothing";
+    nodes.node(0).stop(true);
+    nodes.node(0).start();
+    ASSERT_TRUE(nodes.attach(0).ok());
+    ASSERT_TRUE(nodes.connect(0).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.connected(); }));
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
 TEST_F(CongestionTest, OrItDisconnects) {
     TwoNodes nodes(8, slow_link(config::OnCongestion::disconnect, 256, 1000));
     nodes.mirrored();

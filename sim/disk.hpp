@@ -64,6 +64,10 @@ class Disk final : public engine::Disk {
     };
     Broken broken;
 
+    // From now on nothing ends; until go_on(), when everything does.
+    void hang() { hangs_ = true; }
+    void go_on();
+
     // Told of every operation that has ended.
     std::function<void(const engine::DiskIo&, int error)> observer;
 
@@ -129,6 +133,7 @@ class Disk final : public engine::Disk {
     uint64_t sequence_ = 0;
     Operations operations_;
     List<engine::DiskIo, engine::DiskIo> linked_;
+    bool hangs_ = false;
 };
 
 }  // namespace duplex::sim

@@ -84,6 +84,58 @@ TEST_F(FencingTest, AFailedHandlerLeavesThemFrozenUntilTheReconnectOrTheAdminist
         EXPECT_FALSE(nodes.state(0).susp_fen);
         EXPECT_EQ(nodes.errors(), 0u);
         EXPECT_EQ(nodes.difference(), "");
+        // The peer was not restarted: it gets again what was under way, and that is all (states 15.3).
+        EXPECT_EQ(nodes.journal.count("Resync done"), reconnect ? 0u : 2u);
+        EXPECT_EQ(nodes.journal.count("new current UUID"), reconnect ? 1u : 2u);
+    }
+}
+
+// What was acknowledged before the loss stays in the log until a barrier ack of the new connection: the peer
+// may still lose it with its power.
+TEST_F(FencingTest, WhatIsSentAgainMakesStableWhatWasAcknowledged) {
+    for (uint64_t delay_ms = 0; delay_ms < 12; ++delay_ms) {
+        TwoNodes nodes(8, with(Fencing::resource_and_stonith));
+        nodes.mirrored();
+        answer(nodes, 1);
+        for (uint8_t i = 0; i < 40; ++i) nodes.start_write(0, i * 64u, 8, i);
+        nodes.run_for(delay_ms);
+        nodes.cable().cut();
+        for (uint8_t i = 40; i < 50; ++i) nodes.start_write(0, i * 64u, 8, i);
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).susp_fen; }));
+        const size_t ended = nodes.ended();
+        nodes.run_for(60'000);
+        EXPECT_EQ(nodes.ended(), ended);
+        nodes.cable().mend();
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync() && nodes.ended() == 50; }));
+        EXPECT_EQ(nodes.errors(), 0u);
+        EXPECT_EQ(nodes.difference(), "");
+        EXPECT_EQ(nodes.journal.count("Resync done"), 0u);
+        nodes.run_for(100);
+        // Demotion waits for the barrier acks: nothing is left in the log.
+        EXPECT_TRUE(nodes.secondary(0).ok());
+        EXPECT_EQ(nodes.journal.count("BAD! BarrierAck"), 0u);
+    }
+}
+
+// The link is lost again in the middle of it.
+TEST_F(FencingTest, WhatIsSentAgainIsLostAgain) {
+    for (uint64_t delay_us = 0; delay_us < 40'000; delay_us += 1000) {
+        TwoNodes nodes(8, with(Fencing::resource_and_stonith));
+        nodes.mirrored();
+        answer(nodes, 1);
+        nodes.cable().cut();
+        for (uint8_t i = 0; i < 50; ++i) nodes.start_write(0, i * 64u, 8, i);
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).susp_fen; }));
+        nodes.cable().mend();
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn == ConnState::connected; }));
+        const uint64_t end_us = nodes.scheduler.now_us() + delay_us;
+        while (nodes.scheduler.now_us() < end_us && nodes.scheduler.step()) {
+        }
+        nodes.cable().reset_all();
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync() && nodes.ended() == 50; }));
+        EXPECT_EQ(nodes.errors(), 0u);
+        EXPECT_EQ(nodes.difference(), "");
+        EXPECT_TRUE(nodes.secondary(0).ok());
     }
 }
 

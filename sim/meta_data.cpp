@@ -14,7 +14,8 @@ Sector MetaData::at() const {
 }
 
 const meta::Layout MetaData::layout() const {
-    const Result<meta::Layout> computed = meta::compute_layout(index_, disk_->limits().size_sectors, {});
+    const Result<meta::Layout> computed =
+        meta::compute_layout(index_, disk_->limits().size_sectors, striping);
     ensure(computed.ok());
     return *computed;
 }

@@ -32,6 +32,7 @@ class MetaData {
     const meta::Layout layout() const;
     Disk& disk() const { return *disk_; }
     meta::MetaIndex index() const { return index_; }
+    meta::AlStriping striping;
 
   private:
     Sector at() const;

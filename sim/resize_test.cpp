@@ -73,7 +73,8 @@ TEST_F(ResizeTest, TheSmallerDiskDecides) {
     ASSERT_TRUE(synced(nodes));
     EXPECT_EQ(size(nodes, 0), size(nodes, 1));
     EXPECT_EQ(nodes.difference(), "");
-    EXPECT_EQ(nodes.command(0, resize({10 * mib, false, false})).code, 1) << "to a size that is asked for";
+    EXPECT_EQ(nodes.command(0, resize({10 * mib, false, false, {}, {}})).code, 1)
+        << "to a size that is asked for";
     ASSERT_TRUE(nodes.run_until([&] { return size(nodes, 1) == 10 * mib; }));
     ASSERT_TRUE(synced(nodes));
     EXPECT_EQ(size(nodes, 0), 10 * mib);
@@ -85,7 +86,7 @@ TEST_F(ResizeTest, ACleanNewAreaIsNotResynced) {
     TwoNodes nodes(8);
     nodes.mirrored();
     for (const unsigned side : {0u, 1u}) nodes.node(side).data_disk().enlarge(20 * mib);
-    EXPECT_EQ(nodes.command(0, resize({0, false, true})).code, 1);
+    EXPECT_EQ(nodes.command(0, resize({0, false, true, {}, {}})).code, 1);
     ASSERT_TRUE(nodes.run_until([&] { return size(nodes, 0) > 18 * mib && size(nodes, 1) > 18 * mib; }));
     nodes.run_for(2000);
     EXPECT_TRUE(nodes.in_sync());
@@ -101,7 +102,7 @@ TEST_F(ResizeTest, AloneThePeersRoomCanBeAssumed) {
     enlarge(nodes, 0, 12 * mib);
     EXPECT_EQ(nodes.command(0, resize()).code, 1);
     EXPECT_LT(size(nodes, 0), 9 * mib);
-    EXPECT_EQ(nodes.command(0, resize({0, true, false})).code, 1);
+    EXPECT_EQ(nodes.command(0, resize({0, true, false, {}, {}})).code, 1);
     EXPECT_GT(size(nodes, 0), 19 * mib);
     enlarge(nodes, 1, 12 * mib);
     ASSERT_TRUE(nodes.connect(0).ok());
@@ -173,6 +174,79 @@ TEST_F(ResizeTest, IsRefusedWhereItCannotBe) {
             .ok());
     nodes.run_for(500);
     EXPECT_EQ(nodes.command(0, resize()).code, 130);
+}
+
+// Meta data 14.2: the log gets another shape, and bitmap and data move with it.
+TEST(AlStripesTest, TheLogOfAnAttachedDiskIsMadeAnew) {
+    for (const bool external : {false, true}) {
+        TwoNodes nodes(32, [external](Scenario& s) {
+            s.external_meta = {external, external};
+            s.disk.al_extents = 237;
+        });
+        nodes.mirrored();
+        const auto resize = [&](unsigned side, uint32_t stripes, uint32_t kib, uint64_t size, bool forced) {
+            return nodes
+                .command(side,
+                         [=](engine::Resource& r, engine::Done done) {
+                             engine::ResizeCommand command;
+                             command.size_sectors = size;
+                             command.al_stripes = stripes;
+                             command.al_stripe_size_kib = kib;
+                             command.assume_peer_has_space = forced;
+                             r.resize(0, command, std::move(done));
+                         })
+                .code;
+        };
+        const uint64_t size = nodes.status(0).size_sectors;
+        for (uint8_t i = 0; i < 7; ++i) nodes.start_write(0, i * 8192u, 8, i);
+        EXPECT_EQ(resize(0, 1, 16, size, false), 168);
+        EXPECT_EQ(resize(0, 1024, 16 << 20, size, false), 167);
+        EXPECT_EQ(resize(0, 1024, 1 << 10, size, false), 169) << "more than the disk";
+        ASSERT_EQ(resize(0, 4, 16, size, false), 1);
+        EXPECT_EQ(nodes.status(0).size_sectors, size);
+        EXPECT_EQ(nodes.node(0).meta_data().superblock()->al, (meta::AlStriping{4, 4}));
+        nodes.node(0).meta_data().striping = {4, 4};
+        for (uint8_t i = 0; i < 7; ++i) nodes.start_write(0, i * 8192u + 64, 8, i);
+        nodes.run_for(3);
+        nodes.node(0).stop(true);
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn < engine::ConnState::connected; }));
+        nodes.node(0).start();
+        ASSERT_TRUE(nodes.attach(0).ok());
+        ASSERT_EQ(resize(0, 2, 16, size, false), 166);
+        ASSERT_TRUE(nodes.connect(0).ok());
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+        EXPECT_EQ(nodes.difference(), "");
+    }
+}
+
+TEST(AlStripesTest, AnotherNumberOfExtentsTakesEffectAtOnce) {
+    TwoNodes nodes(1024);
+    nodes.mirrored();
+    size_t started = 0;
+    const auto touch = [&] {
+        const uint64_t before = nodes.status(0).counters.al_writes;
+        for (uint64_t round = 0; round < 3; ++round)
+            for (uint64_t extent = 0; extent < 100; ++extent, ++started)
+                EXPECT_EQ(nodes.write(0, extent * 8192 + round * 8, 8, static_cast<uint8_t>(extent)), 0);
+        return nodes.status(0).counters.al_writes - before;
+    };
+    EXPECT_GE(touch(), 300u) << "67 extents: every write brings one in";
+    config::DiskOptions options = nodes.scenario.disk;
+    options.al_extents = 237;
+    ASSERT_TRUE(
+        nodes
+            .command(0, [options](engine::Resource& r,
+                                  engine::Done done) { r.change_disk_options(0, options, std::move(done)); })
+            .ok());
+    EXPECT_LE(touch(), 100u);
+    for (uint8_t i = 0; i < 100; ++i) nodes.start_write(0, i * 8192u, 8, i);
+    nodes.run_for(2);
+    nodes.node(0).stop(true);
+    nodes.node(0).start();
+    ASSERT_TRUE(nodes.attach(0).ok());
+    ASSERT_TRUE(nodes.connect(0).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    EXPECT_EQ(nodes.difference(), "");
 }
 
 }  // namespace

@@ -5,6 +5,9 @@
 namespace duplex::sim {
 namespace {
 
+using engine::ConnState;
+using engine::DiskState;
+
 TwoNodes::Command invalidate() {
     return [](engine::Resource& r, engine::Done done) { r.invalidate(0, std::move(done)); };
 }
@@ -162,6 +165,47 @@ TEST(Reads, GoWhereThePolicySays) {
         EXPECT_EQ((nodes.status(1).counters.read_kib - before) / 4, row.remote)
             << static_cast<int>(row.policy);
     }
+}
+
+// Both have never been in sync: whoever is told to forget its data becomes the target, as with the kernel's.
+TEST(InvalidateTest, WithBothInconsistentStartsTheInitialSync) {
+    for (const bool remote : {false, true}) {
+        TwoNodes nodes(8);
+        for (const unsigned side : {0u, 1u}) ASSERT_TRUE(nodes.attach(side).ok());
+        for (const unsigned side : {0u, 1u}) ASSERT_TRUE(nodes.connect(side).ok());
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.connected(); }));
+        nodes.damage(0, 800);
+        ASSERT_EQ(nodes.state(0).disk, DiskState::inconsistent);
+        const engine::Reply reply = nodes.command(0, [remote](engine::Resource& r, engine::Done done) {
+            remote ? r.invalidate_remote(0, std::move(done)) : r.invalidate(0, std::move(done));
+        });
+        EXPECT_TRUE(reply.ok()) << reply.code;
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+        EXPECT_EQ(nodes.difference(), "");
+    }
+}
+
+TEST(ResyncAfterTest, AVolumeThatWaitsIsPausedOnBothNodes) {
+    TwoNodes nodes(8);
+    nodes.mirrored();
+    const auto pause = [&](bool on) {
+        nodes.node(1).resource().pause_after_others(0, on);
+        nodes.node(1).turn();
+    };
+    pause(true);
+    ASSERT_TRUE(
+        nodes.command(1, [](engine::Resource& r, engine::Done done) { r.invalidate(0, std::move(done)); })
+            .ok());
+    ASSERT_TRUE(nodes.run_until([&] {
+        return nodes.state(1).conn == ConnState::paused_sync_t &&
+               nodes.state(0).conn == ConnState::paused_sync_s;
+    }));
+    EXPECT_TRUE(nodes.state(0).peer_isp);
+    nodes.run_for(60'000);
+    EXPECT_EQ(nodes.state(1).conn, ConnState::paused_sync_t);
+    pause(false);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    EXPECT_EQ(nodes.difference(), "");
 }
 
 }  // namespace

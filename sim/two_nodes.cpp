@@ -182,11 +182,15 @@ int TwoNodes::flush(unsigned side, unsigned volume) {
     return run_until([&] { return user_.ended > before; }) ? user_.last_error : -1;
 }
 
+void TwoNodes::start_read(unsigned side, uint64_t sector, uint32_t sectors, unsigned volume) {
+    nodes_[side]->volume(volume).submit(*take(side, volume, engine::Op::read, sector, sectors));
+    nodes_[side]->turn();
+}
+
 int TwoNodes::read(unsigned side, uint64_t sector, uint32_t sectors, std::vector<uint8_t>& data,
                    unsigned volume) {
     const size_t before = user_.ended;
-    nodes_[side]->volume(volume).submit(*take(side, volume, engine::Op::read, sector, sectors));
-    nodes_[side]->turn();
+    start_read(side, sector, sectors, volume);
     if (!run_until([&] { return user_.ended > before; })) return -1;
     data = user_.last_read;
     return user_.last_error;

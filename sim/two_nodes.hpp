@@ -53,6 +53,8 @@ class TwoNodes {
     // Without waiting for the end; ended() counts the completions, errors() those with an error.
     void start_write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling, unsigned volume = 0);
     void start_flush(unsigned side, unsigned volume = 0);
+    void start_read(unsigned side, uint64_t sector, uint32_t sectors, unsigned volume = 0);
+    const std::vector<uint8_t>& last_read() const { return user_.last_read; }
     size_t ended() const { return user_.ended; }
     size_t errors() const { return user_.errors; }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
@@ -19,9 +20,12 @@ namespace {
 std::string content_of(int fd) {
     std::array<char, 4096> bytes{};
     const ssize_t length = pread(fd, bytes.data(), bytes.size(), 0);
-    std::string text(bytes.data(), length > 0 ? static_cast<size_t>(length) : 0);
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    return text;
+    return {bytes.data(), length > 0 ? static_cast<size_t>(length) : 0};
+}
+
+std::string first_line_of(int fd) {
+    const std::string text = content_of(fd);
+    return text.substr(0, text.find('\n'));
 }
 
 enum class Lock : uint8_t { taken, held_by_other, failed };
@@ -52,10 +56,10 @@ Result<MinorClaim> MinorClaim::take(const RunDir& run_dir, unsigned minor, std::
     for (;;) {
         const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0) return error("cannot open {}: {}", path, std::strerror(errno));
-        MinorClaim claim(path, fd, minor);
+        MinorClaim claim(path, fd, minor, resource.size() + 1);
         if (const Lock lock = lock_exclusively(fd); lock != Lock::taken) {
             const int reason = errno;
-            const std::string owner = content_of(fd);
+            const std::string owner = first_line_of(fd);
             claim.path_.clear();
             if (lock == Lock::failed) return error("cannot lock {}: {}", path, std::strerror(reason));
             return error("minor {} belongs to resource {}", minor, owner);
@@ -74,7 +78,10 @@ Result<MinorClaim> MinorClaim::take(const RunDir& run_dir, unsigned minor, std::
 }
 
 MinorClaim::MinorClaim(MinorClaim&& other) noexcept
-    : path_(std::exchange(other.path_, {})), fd_(std::exchange(other.fd_, -1)), minor_(other.minor_) {}
+    : path_(std::exchange(other.path_, {})),
+      fd_(std::exchange(other.fd_, -1)),
+      minor_(other.minor_),
+      resource_bytes_(other.resource_bytes_) {}
 
 MinorClaim& MinorClaim::operator=(MinorClaim&& other) noexcept {
     if (this != &other) {
@@ -82,12 +89,22 @@ MinorClaim& MinorClaim::operator=(MinorClaim&& other) noexcept {
         path_ = std::exchange(other.path_, {});
         fd_ = std::exchange(other.fd_, -1);
         minor_ = other.minor_;
+        resource_bytes_ = other.resource_bytes_;
     }
     return *this;
 }
 
 MinorClaim::~MinorClaim() {
     give_up();
+}
+
+// In one write of one length: a reader gets the old or the new one, or looks again because of the change.
+Status MinorClaim::publish(const engine::ResyncAfter& entry) const {
+    const std::string line = fmt::format("{:>8} {:d} {:d}\n", entry.minor, entry.has_disk, entry.busy);
+    if (pwrite(fd_, line.data(), line.size(), static_cast<off_t>(resource_bytes_)) !=
+        static_cast<ssize_t>(line.size()))
+        return error("cannot write {}: {}", path_, std::strerror(errno));
+    return Ok{};
 }
 
 void MinorClaim::give_up() {
@@ -109,7 +126,7 @@ Claimed look_at(const std::string& path) {
     if (fd < 0) return {};
     Claimed claimed;
     claimed.is_held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    claimed.resource = content_of(fd);
+    claimed.resource = first_line_of(fd);
     close(fd);
     return claimed;
 }
@@ -136,6 +153,23 @@ std::optional<std::string> resource_of_minor(const RunDir& run_dir, unsigned min
     Claimed claimed = look_at(run_dir.minor(minor));
     if (!claimed.is_held || claimed.resource.empty()) return std::nullopt;
     return std::move(claimed.resource);
+}
+
+std::optional<engine::ResyncAfter> published_by_minor(const RunDir& run_dir, unsigned minor) {
+    const int fd = open(run_dir.minor(minor).c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return std::nullopt;
+    const bool is_held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    const std::string text = content_of(fd);
+    close(fd);
+    const size_t line = text.find('\n');
+    engine::ResyncAfter entry;
+    unsigned has_disk = 0, busy = 0;
+    if (!is_held || line == std::string::npos ||
+        std::sscanf(text.c_str() + line, "%d %u %u", &entry.minor, &has_disk, &busy) != 3)
+        return std::nullopt;
+    entry.has_disk = has_disk != 0;
+    entry.busy = busy != 0;
+    return entry;
 }
 
 std::vector<unsigned> minors_of(const RunDir& run_dir, std::string_view resource) {

@@ -1,5 +1,6 @@
 // A minor number belongs to one resource of the node. Its process holds a lock on $DUPLEX_RUN_DIR/minors/N
-// for as long as the minor exists; the file names the resource. The lock ends with the process, whatever way
+// for as long as the minor exists; the file names the resource, and in a second line says what the processes
+// of other resources have to know of the minor (resync-after). The lock ends with the process, whatever way
 // that ends, so a file without a lock says nothing.
 #pragma once
 
@@ -10,6 +11,7 @@
 
 #include "base/result.hpp"
 #include "control/run_dir.hpp"
+#include "engine/resync_after.hpp"
 
 namespace duplex::control {
 
@@ -25,18 +27,25 @@ class MinorClaim {
     ~MinorClaim();
 
     unsigned minor() const { return minor_; }
+    // For published_by_minor(); whoever watches the directory is told by its change.
+    Status publish(const engine::ResyncAfter& entry) const;
 
   private:
-    MinorClaim(std::string path, int fd, unsigned minor) : path_(std::move(path)), fd_(fd), minor_(minor) {}
+    MinorClaim(std::string path, int fd, unsigned minor, size_t resource_bytes)
+        : path_(std::move(path)), fd_(fd), minor_(minor), resource_bytes_(resource_bytes) {}
     void give_up();
 
     std::string path_;
     int fd_ = -1;
     unsigned minor_ = 0;
+    size_t resource_bytes_ = 0;  // of the first line
 };
 
 // The resource that has the minor, if its process lives.
 std::optional<std::string> resource_of_minor(const RunDir& run_dir, unsigned minor);
+
+// nullopt: nobody has the minor, or nothing was published.
+std::optional<engine::ResyncAfter> published_by_minor(const RunDir& run_dir, unsigned minor);
 
 // The minors that the resource's process holds.
 std::vector<unsigned> minors_of(const RunDir& run_dir, std::string_view resource);

@@ -67,5 +67,21 @@ TEST(RunDir, NamesOfResourcesAsFiles) {
     EXPECT_FALSE(run_dir.socket(std::string(100, 'x')).ok());
 }
 
+TEST_F(MinorClaimTest, WhatIsPublishedIsThereAsLongAsTheOwner) {
+    EXPECT_FALSE(published_by_minor(run_dir_, 3));
+    {
+        const Result<MinorClaim> claim = MinorClaim::take(run_dir_, 3, "r0");
+        ASSERT_TRUE(claim.ok());
+        EXPECT_FALSE(published_by_minor(run_dir_, 3));
+        for (const engine::ResyncAfter entry :
+             {engine::ResyncAfter{-1, true, true}, engine::ResyncAfter{1048575, false, false}}) {
+            ASSERT_TRUE(claim->publish(entry).ok());
+            EXPECT_EQ(published_by_minor(run_dir_, 3), entry);
+        }
+        EXPECT_EQ(resource_of_minor(run_dir_, 3), "r0");
+    }
+    EXPECT_FALSE(published_by_minor(run_dir_, 3));
+}
+
 }  // namespace
 }  // namespace duplex::control

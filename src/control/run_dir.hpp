@@ -1,7 +1,7 @@
 // Where the processes of a node are found: $DUPLEX_RUN_DIR, by default /run/duplex.
 //
 //     RESOURCE.sock   its process listens here
-//     minors/N        the resource that has minor N, locked by its process
+//     minors/N        the resource that has minor N, locked by its process; what resync-after needs to know
 //     proc/drbd       the text of /proc/drbd
 #pragma once
 

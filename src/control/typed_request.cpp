@@ -85,9 +85,12 @@ Result<engine::ResizeCommand> resize_command(const Request& request) {
     if (!options) return options.error();
     const Result<DiskOptions> disk = options_from(request, DiskOptions{});
     if (!disk) return disk.error();
-    if (options->al_stripes != 1 || options->al_stripe_size_kib != 32)
-        return error("the activity log of an attached disk stays as it is: detach, drbdmeta create-md");
-    return engine::ResizeCommand{disk->size_sectors, options->assume_peer_has_space, options->assume_clean};
+    engine::ResizeCommand command{disk->size_sectors, options->assume_peer_has_space, options->assume_clean,
+                                  std::nullopt, std::nullopt};
+    if (request.options.contains("al-stripes")) command.al_stripes = options->al_stripes;
+    if (request.options.contains("al-stripe-size-kB"))
+        command.al_stripe_size_kib = static_cast<uint32_t>(options->al_stripe_size_kib);
+    return command;
 }
 
 Result<engine::ConnectCommand> connect_command(const Request& request) {

@@ -43,8 +43,12 @@ TEST(TypedRequest, Resize) {
     ASSERT_TRUE(resize.ok());
     EXPECT_EQ(resize->size_sectors, 0u);
     EXPECT_TRUE(resize->assume_peer_has_space);
-    request.options = {{"al-stripes", "2"}};
-    EXPECT_NE(resize_command(request).error().text.find("activity log"), std::string::npos);
+    EXPECT_FALSE(resize->al_stripes || resize->al_stripe_size_kib) << "the log stays as it is";
+    request.options = {{"al-stripes", "2"}, {"al-stripe-size-kB", "64"}};
+    resize = resize_command(request);
+    ASSERT_TRUE(resize.ok());
+    EXPECT_EQ(resize->al_stripes, 2u);
+    EXPECT_EQ(resize->al_stripe_size_kib, 64u);
 }
 
 TEST(TypedRequest, Connect) {

@@ -51,6 +51,8 @@ Status Process::open() {
     Result<std::unique_ptr<control::Server>> server = control::Server::listen(*path, *this);
     if (!server) return server.error();
     server_ = std::move(*server);
+    resync_order_ = std::make_unique<ResyncOrder>(*loop_, run_dir_);
+    if (Status watching = resync_order_->open(); !watching) return watching;
     loop_->add_hook(*this);
     wait_for_tools();
     return Ok{};
@@ -60,6 +62,7 @@ Process::~Process() {
     if (linked()) loop_->remove_hook(*this);
     server_.reset();
     tools_.cancel();
+    if (resync_order_) resync_order_->close();
     if (signals_) signals_->close();
     runtime_host_.abandon_handlers();
     resource_.reset();
@@ -75,7 +78,13 @@ void Process::run() {
 // Everything that the turn's completions made ready goes on here; the loop gathers what comes out of it.
 void Process::turn() {
     dead_exports_.clear();
-    resource_->run();
+    const auto claim = [this](unsigned minor) -> const control::MinorClaim* {
+        const auto found = minors_.find(minor);
+        return found == minors_.end() ? nullptr : &found->second.claim;
+    };
+    do {
+        resource_->run();
+    } while (resync_order_->settle(*resource_, claim));
     if (going_down_ && ended_) loop_->stop();
 }
 
@@ -95,6 +104,7 @@ engine::ResourceStatus Process::status() {
 
 void Process::changed(int) {
     if (server_ && resource_) server_->state_changed();
+    if (resync_order_) resync_order_->changed();
 }
 
 runtime::HandlerCommand Process::handler(std::string_view name, int minor) {

@@ -13,6 +13,7 @@
 #include "control/run_dir.hpp"
 #include "control/server.hpp"
 #include "duplexd/reporting_host.hpp"
+#include "duplexd/resync_order.hpp"
 #include "duplexd/self.hpp"
 #include "duplexd/settings.hpp"
 #include "duplexd/volume_exports.hpp"
@@ -97,6 +98,7 @@ class Process final : public control::Service,
     // Exports that have stopped, from inside their own calls; destroyed at the next turn.
     std::vector<std::unique_ptr<VolumeExports>> dead_exports_;
     std::unique_ptr<control::Server> server_;
+    std::unique_ptr<ResyncOrder> resync_order_;
     runtime::On<&Process::tools_are_there> tools_;
     bool going_down_ = false;
     bool ended_ = false;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/requests.hpp"
 #include "engine/volume.hpp"
@@ -43,6 +44,11 @@ class AppIo {
     bool quiet() const { return local_pending_ == 0; }
     // Started and not destroyed: neither covered by a barrier ack nor marked out of sync.
     uint32_t writes_undone() const { return writes_undone_; }
+    // Since when the local disk has had its oldest request.
+    std::optional<uint64_t> oldest_local_ms() const;
+    // The disk is given up while it still has requests: for the applications they end now, at the peer or
+    // with an error (states 4.3).
+    void abandon_local();
     uint32_t local_pending() const { return local_pending_; }
     uint32_t peer_pending() const { return peer_pending_; }
 
@@ -58,6 +64,10 @@ class AppIo {
     void read_answered(AppRequest& request);
     void read_refused(AppRequest& request);
     void connection_lost(AppRequest& request);
+    // A write that outlives its connection, and goes to the next one (states 9.8).
+    void freeze(AppRequest& request);
+    void unfreeze(AppRequest& request);
+    void send_again(AppRequest& request);
     // A peer write that overlapped postponed writes is on disk: they start anew (states 10.3).
     void restart_postponed(const Interval& over);
 
@@ -94,6 +104,8 @@ class AppIo {
     void destroy(AppRequest& request);
     void give_buffer(AppRequest& request);
     void free_if_unused(AppRequest& request);
+    void abandon(AppRequest& request);
+    void let_go_by_disk(AppRequest& request);
 
     Core& core_;
     Device& device_;

@@ -207,6 +207,7 @@ Task<Reply> Device::take_disk_over() {
     Task<int> written = write_superblock();
     error = co_await written;
     if (error) co_return Reply{error_code::meta_io, fmt::format("writing the superblock: error {}", error)};
+    disk_timeout.restart();
     core_.notify();
     co_return Reply{};
 }
@@ -223,7 +224,8 @@ Task<int> Device::load_bitmap(uint64_t new_size_sectors) {
         log(LogLevel::info, "bitmap has {} bits, {} set", bitmap.bits(), bitmap.set_bits());
     }
     if (new_size_sectors != old_size) {
-        Task<int> changed = change_size(new_size_sectors, disk->meta_io.layout(), false);
+        const NewArea same{disk->meta_io.layout(), disk->al.slots()};
+        Task<int> changed = change_size(new_size_sectors, same, false);
         co_return co_await changed;
     }
     set_size(new_size_sectors);
@@ -338,11 +340,20 @@ void Device::set_in_sync(Sector sector, uint64_t size_bytes) {
 
 Task<Reply> Device::detach(bool force) {
     if (force) {
-        State wanted = state();
         if (!disk) co_return Reply{2, {}};
+        // A disk that works gets its meta data written, behind the answer; one that hangs does not.
+        constexpr uint64_t hangs_ms = 1000;
+        const uint64_t now = core_.ports.clock.now_ms();
+        if (now - app.oldest_local_ms().value_or(now) >= hangs_ms) {
+            give_disk_up();
+            co_return Reply{};
+        }
+        State wanted = state();
         wanted.disk = DiskState::failed;
-        const StateChangeResult result = change_state(wanted, ChangeKind::fact);
-        co_return Reply{static_cast<int>(result), {}};
+        change_state(wanted, ChangeKind::fact);
+        app.abandon_local();
+        peer.abandon_local();
+        co_return Reply{};
     }
     if (!disk) co_return Reply{2, {}};
     app.suspend();
@@ -358,6 +369,15 @@ Task<Reply> Device::detach(bool force) {
         co_await woken;
     }
     co_return Reply{static_cast<int>(result), {}};
+}
+
+void Device::give_disk_up() {
+    State wanted = state();
+    wanted.disk = DiskState::failed;
+    change_state(wanted, ChangeKind::fact);
+    disk->meta_io.abandon();
+    app.abandon_local();
+    peer.abandon_local();
 }
 
 void Device::meta_io_failed(int error) {
@@ -416,7 +436,7 @@ Task<> Device::disk_failed() {
 }
 
 Task<> Device::disk_unused() {
-    while (disk->users > 0 || disk->activation.transaction_running()) {
+    while (disk->users > 0 || disk->activation.transaction_running() || !disk->meta_io.idle()) {
         auto woken = core_.changed.wait();
         co_await woken;
     }

@@ -259,7 +259,11 @@ Task<> Connection::clean_up() {
         auto idle = core_.worker.became_idle.wait();
         co_await idle;
     }
-    clean_transfer_log();
+    // With two Primaries the order of what both have written is not known any more.
+    if (core_.susp_fen && !core_.susp_nod && !two_primaries())
+        freeze_transfer_log();
+    else
+        clean_transfer_log();
     for (;;) {
         bool quiet = !procedure_running_ && flushes_pending_ == 0;
         for (const auto& [number, device] : core_.devices) quiet &= device->peer.quiet();
@@ -286,13 +290,65 @@ Task<> Connection::clean_up() {
 void Connection::clean_transfer_log() {
     transfer_log.close_epoch();
     transfer_log.all_acknowledged();
-    for (TransferLog::Requests* list :
-         {&transfer_log.requests(), &transfer_log.not_in_an_epoch, &transfer_log.flushes}) {
+    log_is_frozen_ = false;
+    for (TransferLog::Requests* list : {&transfer_log.acked_before, &transfer_log.requests(),
+                                        &transfer_log.not_in_an_epoch, &transfer_log.flushes}) {
         while (!list->empty()) {
             AppRequest& request = list->pop_front();
             request.device->app.connection_lost(request);
         }
     }
+}
+
+// Reads and flushes start anew when I/O goes on.
+void Connection::freeze_transfer_log() {
+    transfer_log.close_epoch();
+    transfer_log.all_acknowledged();
+    log_is_frozen_ = true;
+    for (AppRequest& request : transfer_log.requests()) request.device->app.freeze(request);
+    for (TransferLog::Requests* list : {&transfer_log.not_in_an_epoch, &transfer_log.flushes}) {
+        while (!list->empty()) {
+            AppRequest& request = list->pop_front();
+            request.device->app.connection_lost(request);
+        }
+    }
+}
+
+bool Connection::resend_frozen() {
+    if (!log_is_frozen_) return false;
+    TransferLog::Requests& log = transfer_log.requests();
+    bool sends = false, keeps = !transfer_log.acked_before.empty();
+    for (const AppRequest& request : log) {
+        if (!replicate(request.device->state())) continue;
+        (request.peer_had_it() ? keeps : sends) = true;
+    }
+    // Nothing would make stable at the peer what it has acknowledged.
+    if (keeps && !sends) {
+        clean_transfer_log();
+        return false;
+    }
+    log_is_frozen_ = false;
+    for (auto at = log.begin(); at != log.end();) {
+        AppRequest& request = *at;
+        ++at;
+        AppIo& app = request.device->app;
+        if (replicate(request.device->state()) && !request.peer_had_it()) {
+            app.send_again(request);
+            continue;
+        }
+        log.remove(request);
+        if (replicate(request.device->state())) {
+            transfer_log.acked_before.push_back(request);
+            app.unfreeze(request);
+        } else {
+            app.connection_lost(request);
+        }
+    }
+    return true;
+}
+
+void Connection::release_frozen() {
+    if (log_is_frozen_) clean_transfer_log();
 }
 
 // Wire protocol 14.4.
@@ -303,7 +359,7 @@ void Connection::check_oldest_request() {
     if (limit_ms == 0 || now - established_ms_ < limit_ms) return;
     waive_conflict_epochs(now - limit_ms);
     for (AppRequest& request : transfer_log.requests()) {
-        if (request.superseded || request.postponed) continue;
+        if (request.superseded || request.postponed || request.frozen) continue;
         const uint64_t since_ms =
             std::max(request.sent_ms, request.net_pending ? 0 : transfer_log.last_barrier_ms());
         const bool waits = request.net_pending || transfer_log.barrier_sent_for(request.epoch);

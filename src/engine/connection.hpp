@@ -84,6 +84,12 @@ class Connection final : public LinkUser {
     void barrier_before(uint32_t epoch);
     // The end of a turn of the loop: a closed epoch's barrier leaves when nothing else does.
     void turn_ends();
+    // Frozen for fencing, and the peer is back: it gets again what it has not acknowledged (states 9.8), but
+    // for the volumes that are about to be resynced. false: that would not do, and everything that it may
+    // lack is marked out of sync.
+    bool resend_frozen();
+    // I/O is not frozen for fencing any more: what was not sent again ends as after a lost connection.
+    void release_frozen();
     // What stands still may be able to go on.
     void retry_receiver();
     void algorithms_changed(const std::string& verify_alg, const std::string& csums_alg);
@@ -133,6 +139,7 @@ class Connection final : public LinkUser {
     Task<> pause_before_retry();
     Task<> clean_up();
     void clean_transfer_log();
+    void freeze_transfer_log();
     void stop_receiving();
     bool set_state(ConnState conn);
     using Request = std::function<StateChangeRequest(const Device&)>;
@@ -225,6 +232,8 @@ class Connection final : public LinkUser {
     const wire::PacketReader* packet_ = nullptr;  // the handshake's next packet
     std::deque<std::array<uint8_t, wire::auth_challenge_bytes>>
         challenges_;  // our last ones (wire protocol 5.4)
+
+    bool log_is_frozen_ = false;
 
     bool disconnect_pending_ = false;
     std::optional<int32_t> disconnect_answer_;

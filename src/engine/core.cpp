@@ -87,9 +87,11 @@ const Device* Core::other_primary_at_peer(const Device& device) const {
 }
 
 void Core::set_suspended(const State& state) {
+    const bool thawed = susp_fen && !state.susp_fen;
     susp = state.susp;
     susp_nod = state.susp_nod;
     susp_fen = state.susp_fen;
+    if (thawed) connection.release_frozen();
 }
 
 // ---- commands

@@ -13,6 +13,7 @@ Device::Device(Core& core, unsigned number, unsigned minor)
       resync(core, *this),
       verify(core, *this),
       congestion(core, *this),
+      disk_timeout(core, *this),
       core_(core),
       number_(number),
       minor_(minor),
@@ -137,6 +138,12 @@ Task<Reply> Device::pause_sync(bool pause) {
     co_return Reply{error_code::pause_already_clear, {}};
 }
 
+void Device::pause_after_others(bool pause) {
+    State wanted = state();
+    wanted.aftr_isp = pause;
+    change_state(wanted, ChangeKind::fact);
+}
+
 // States 15.5. The flags are the resource's; any volume speaks for all.
 Task<Reply> Device::suspend_io(bool suspend) {
     using namespace wire::state_bits;
@@ -178,7 +185,6 @@ Task<Reply> Device::new_current_uuid_command(bool clear_bitmap) {
 
 Task<Reply> Device::change_disk_options(config::DiskOptions options) {
     if (!disk) co_return Reply{error_code::no_disk, {}};
-    // Of these the log takes al_extents at the next attach.
     options.size_sectors = user_size_sectors_;
     const bool updates_changed = options.al_updates != disk->options.al_updates;
     if (updates_changed) {
@@ -187,10 +193,12 @@ Task<Reply> Device::change_disk_options(config::DiskOptions options) {
         if (!disk) co_return Reply{error_code::meta_io, {}};
     }
     disk->options = options;
+    disk_timeout.restart();
     disk->meta_io.set_md_flushes(options.md_flushes);
     if (core_.connection.established()) send_sync_param();
     core_.ports.host.changed(static_cast<int>(number_));
-    co_return Reply{};
+    Task<Reply> resized = change_al_slots();
+    co_return co_await resized;
 }
 
 // Meta data 9.6: off, the superblock says so first; on, bitmap and log are complete before it does.

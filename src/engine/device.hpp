@@ -20,6 +20,7 @@
 #include "engine/app_io.hpp"
 #include "engine/bitmap.hpp"
 #include "engine/congestion.hpp"
+#include "engine/disk_timeout.hpp"
 #include "engine/generations.hpp"
 #include "engine/interval_set.hpp"
 #include "engine/local_disk.hpp"
@@ -100,6 +101,9 @@ class Device final : public Volume {
     // -------------------------------------------------------------------------------------------------------
     Task<Reply> attach(AttachCommand command);
     Task<Reply> detach(bool force);
+    // At once, whatever it is doing (detach --force, disk-timeout): Failed, and nobody waits for it any more.
+    // It becomes Diskless when it has let go of everything.
+    void give_disk_up();
     std::unique_ptr<LocalDisk> disk;
     Bitmap bitmap;
     bool has_disk(DiskState at_least) const { return disk && state_.disk >= at_least; }
@@ -112,7 +116,8 @@ class Device final : public Volume {
     Task<int> set_all_and_write();
     Task<int> clear_all_and_write();
     // Takes the size that follows from both disks' and the configured one (states 18.1); flags of P_SIZES.
-    Task<int> determine_size(uint64_t user_size_sectors, uint16_t flags);
+    Task<int> determine_size(uint64_t user_size_sectors, uint16_t flags,
+                             std::optional<meta::AlStriping> striping = {});
     Task<Reply> resize(ResizeCommand command);
     uint64_t peer_disk_sectors = 0;  // d_size of the last P_SIZES
     void set_out_of_sync(Sector sector, uint64_t size_bytes);
@@ -157,6 +162,7 @@ class Device final : public Volume {
     Task<Reply> outdate();
     Task<Reply> invalidate(bool remote);
     Task<Reply> pause_sync(bool pause);
+    void pause_after_others(bool pause);
     Task<Reply> suspend_io(bool suspend);
     Task<Reply> new_current_uuid_command(bool clear_bitmap);
     Task<Reply> change_disk_options(config::DiskOptions options);
@@ -171,6 +177,7 @@ class Device final : public Volume {
     Resync resync;
     Verify verify;
     Congestion congestion;
+    DiskTimeout disk_timeout;
     ResyncThrottle throttle;
     IntervalSet writes;  // in flight, ours and (with two Primaries) the peer's
     uint32_t next_seq() { return ++sequence_; }
@@ -209,7 +216,7 @@ class Device final : public Volume {
     void update_flags(const State& new_state);
     void volume_parted();
     Task<> after_change(State old_state, State new_state, bool held_completions);
-    void thaw_if_data_are_back();
+    Task<> thaw_if_data_are_back();
     Task<> start_of_source(State old_state, State new_state);
     Task<> generation_after_change(State old_state, State new_state);
     void report_to_peer(const State& old_state, const State& new_state);
@@ -225,11 +232,21 @@ class Device final : public Volume {
                           uint64_t usable) const;
     Task<Reply> take_disk_over();
     Task<int> load_bitmap(uint64_t new_size_sectors);
-    Task<int> change_size(uint64_t new_size_sectors, meta::Layout layout, bool new_is_clean);
+    struct NewArea {
+        meta::Layout layout;
+        uint32_t al_slots;
+    };
+    Task<int> change_size(uint64_t new_size_sectors, NewArea area, bool new_is_clean);
+    Task<> move_area(NewArea area);
+    Task<Reply> change_al_slots();
+    Reply check_resize(const ResizeCommand& command, uint16_t flags) const;
+    Reply check_striping(const meta::AlStriping& striping, bool forced) const;
+    NewArea area_now(const std::optional<meta::AlStriping>& striping = {}) const;
     Status look_at_sizes();
-    meta::Layout layout_now() const;
-    uint64_t usable_now() const;
-    meta::EffectiveSize size_with(uint64_t user_size_sectors, uint16_t flags) const;
+    meta::Layout layout_now(const std::optional<meta::AlStriping>& striping = {}) const;
+    uint64_t usable_now(const std::optional<meta::AlStriping>& striping = {}) const;
+    meta::EffectiveSize size_with(uint64_t user_size_sectors, uint16_t flags,
+                                  const std::optional<meta::AlStriping>& striping = {}) const;
     void close_disks(Disk& data, Disk& meta);
     void set_size(uint64_t size_sectors);
     Task<HandshakeDecision> handshake(Role peer_role, DiskState peer_disk);

@@ -91,6 +91,15 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
             set_uuids(set);
         }
     }
+    // Demoted while Ahead, it has data that the peer lacks, and the superblock is about to say that it is no
+    // Primary.
+    if (disk && old_state.role == Role::primary && new_state.role != Role::primary &&
+        new_state.conn == ConnState::ahead && uuids().bitmap == 0) {
+        new_generation = true;
+        UuidSet set = uuids();
+        start_generation(set, NewGeneration::from_current);
+        set_uuids(set);
+    }
     // I28: no write that was waiting for the lost peer completes before the new generation is on stable
     // storage.
     const bool hold =
@@ -173,8 +182,11 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
     }
     if (without_data(n) && !without_data(o))  // D2
         core_.ports.host.run_handler("pri-on-incon-degr", static_cast<int>(minor_), [](int) {});
-    if (n.susp_nod) thaw_if_data_are_back();  // D3
-    if (n.susp_fen) {                         // D4
+    if (n.susp_nod) {  // D3
+        Task<> thawed = thaw_if_data_are_back();
+        co_await thawed;
+    }
+    if (n.susp_fen) {  // D4
         Task<> thawed = core_.fencing.thaw_after_reconnect();
         co_await thawed;
     }
@@ -235,13 +247,19 @@ Task<> Device::after_change(State o, State n, bool held_completions) {
 }
 
 // D3: every volume reaches UpToDate data again. What was frozen starts anew.
-void Device::thaw_if_data_are_back() {
+Task<> Device::thaw_if_data_are_back() {
     for (const Device* device : core_.all_devices()) {
         const State s = device->state();
         const bool reachable = s.disk == DiskState::up_to_date ||
                                (s.conn >= ConnState::connected && s.pdsk == DiskState::up_to_date);
-        if (s.role == Role::primary && !reachable) return;
+        if (s.role == Role::primary && !reachable) co_return;
     }
+    // A volume with a disk of its own was frozen with another that had none: the peer may lack what was under
+    // way.
+    const bool connected = core_.connection.established();
+    Task<bool> parting = core_.fencing.part();
+    const bool parted = co_await parting;
+    if (parted && connected) co_return;  // the next connection thaws
     State wanted = state();
     wanted.susp_nod = false;
     change_state(wanted, ChangeKind::fact);

@@ -170,15 +170,21 @@ Task<> Fencing::thaw_after_reconnect() {
         });
     };
     if (!core_.susp_fen || !connected()) co_return;
-    Task<bool> tried = part_from_restarted_peer();
-    const bool parted = co_await tried;
+    if (core_.connection.resend_frozen()) {
+        for (const auto& [number, device] : core_.devices) device->new_uuid_pending = false;
+        thaw();
+        co_return;
+    }
+    Task<bool> parting = part();
+    const bool parted = co_await parting;
     if (!parted && connected()) thaw();
 }
 
-Task<bool> Fencing::part_from_restarted_peer() {
+Task<bool> Fencing::part() {
+    core_.connection.release_frozen();
     Task<bool> created = new_generation();
     const bool parted = co_await created;
-    if (parted)
+    if (parted && core_.connection.established())
         core_.connection.drop(ConnState::protocol_error,
                               "I/O was frozen; connecting again to resync what the peer may lack");
     co_return parted;

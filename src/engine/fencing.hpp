@@ -22,12 +22,13 @@ class Fencing {
     Task<bool> fence_peer();
     // The connection has been lost and cleaned up after.
     void connection_lost();
-    // Frozen for fencing, and the peer is back (15.3). Deviation from the kernel, which sends again what was
-    // under way: the peer may have been restarted without telling. What it may lack is marked out of sync, so
-    // the data get a generation of their own, and a second connection resyncs them.
+    // Frozen for fencing, and the peer is back, which has not been restarted (15.3): what it has not
+    // acknowledged is sent again.
     Task<> thaw_after_reconnect();
-    // The new generation, and the connection anew. false: none was due.
-    Task<bool> part_from_restarted_peer();
+    // The peer that is back may lack what it acknowledged, and what was frozen: all that is out of sync now,
+    // the data get a generation of their own, and another connection resyncs them (3.3 d). false: there was
+    // no generation due.
+    Task<bool> part();
     // The generation that was due when I/O was frozen (15.4), on stable storage; false: none was.
     Task<bool> new_generation();
     // After the end of a resync as source.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 
 #include "engine/sabotage.hpp"
@@ -12,12 +13,6 @@ namespace duplex::engine {
 namespace {
 
 constexpr uint64_t staged_pages_max = 64;
-
-Task<int> flush(Executor& executor, Disk& disk) {
-    AwaitedIo io(executor, disk);
-    io.kind = IoKind::flush;
-    co_return co_await io;
-}
 
 }  // namespace
 
@@ -49,34 +44,70 @@ class MetaIo::Lock {
 MetaIo::MetaIo(Executor& executor, Disk& meta_disk, Disk& data_disk, const meta::Layout& layout,
                const meta::Superblock& initial, uint32_t al_slots, uint32_t first_transaction)
     : superblock(initial),
-      executor_(executor),
       meta_disk_(meta_disk),
       data_disk_(data_disk),
       layout_(layout),
       al_writer_(layout.al, al_slots, first_transaction),
       block_(4096),
       pages_(staged_pages_max * meta::bitmap_page_bytes),
-      freed_(executor) {}
+      freed_(executor),
+      operation_ended_(executor) {}
+
+// Shared by the one who waits for it and the disk, which may keep it for longer.
+struct MetaIo::Operation final : DiskIo {
+    explicit Operation(MetaIo& o) : owner(o) {}
+    void completed(int result) override {
+        done = true;
+        error = result;
+        ++owner.ended_;
+        owner.operation_ended_.notify();
+        const auto at = std::find_if(owner.operations_.begin(), owner.operations_.end(),
+                                     [this](const auto& other) { return other.get() == this; });
+        const std::shared_ptr<Operation> self = *at;
+        owner.operations_.erase(at);
+    }
+    MetaIo& owner;
+    bool done = false;
+    int error = 0;
+};
+
+Task<int> MetaIo::run(Disk& disk, IoKind kind, Sector sector, uint32_t size_bytes, uint8_t* data, bool fua) {
+    if (abandoned_) co_return EIO;
+    const auto operation = std::make_shared<Operation>(*this);
+    operation->kind = kind;
+    operation->fua = fua;
+    operation->sector = sector;
+    operation->size_bytes = size_bytes;
+    operation->data = data;
+    operations_.push_back(operation);
+    disk.submit(*operation);
+    while (!operation->done && !abandoned_) {
+        auto ended = operation_ended_.wait();
+        co_await ended;
+    }
+    co_return operation->done ? operation->error : EIO;
+}
+
+void MetaIo::abandon() {
+    abandoned_ = true;
+    operation_ended_.notify();
+    freed_.notify();
+}
 
 Task<int> MetaIo::write_block(Sector sector, bool flush_data_disk) {
     if (md_flushes_) {
         // R2, R5, R7: whatever completed before must be stable before this block says so.
         if (flush_data_disk && &data_disk_ != &meta_disk_) {
-            Task<int> data_flushed = flush(executor_, data_disk_);
+            Task<int> data_flushed = flush(data_disk_);
             const int error = co_await data_flushed;
             if (error) co_return error;
         }
-        Task<int> flushed = flush(executor_, meta_disk_);
+        Task<int> flushed = flush(meta_disk_);
         const int error = co_await flushed;
         if (error) co_return error;
     }
-    AwaitedIo write(executor_, meta_disk_);
-    write.kind = IoKind::write;
-    write.fua = md_flushes_;
-    write.sector = sector;
-    write.size_bytes = 4096;
-    write.data = block_.data();
-    co_return co_await write;
+    Task<int> written = run(meta_disk_, IoKind::write, sector, 4096, block_.data(), md_flushes_);
+    co_return co_await written;
 }
 
 Task<int> MetaIo::write_superblock() {
@@ -89,6 +120,7 @@ Task<int> MetaIo::write_superblock() {
             co_await freed;
             continue;
         }
+        if (abandoned_) co_return EIO;  // the disk may still have the buffer
         Lock lock(block_busy_, freed_);
         const uint64_t writing = wanted_;
         const uint32_t flags = superblock.flags;
@@ -109,6 +141,7 @@ Task<int> MetaIo::write_al_block(std::span<const meta::AlUpdate> updates, std::s
         auto freed = freed_.wait();
         co_await freed;
     }
+    if (abandoned_) co_return EIO;
     Lock lock(block_busy_, freed_);
     al_writer_.build(updates, labels, meta::AlBlock(block_.data(), meta::al_block_bytes));
     Task<int> written = write_block(al_writer_.sector(layout_), evicts);
@@ -166,6 +199,11 @@ Task<> MetaIo::move_to(const meta::Layout& layout) {
     layout_ = layout;
 }
 
+void MetaIo::restart_al(uint32_t al_slots) {
+    ensure(moving_);
+    al_writer_ = meta::AlWriter(layout_.al, al_slots, al_writer_.number());
+}
+
 void MetaIo::moved() {
     moving_ = false;
     freed_.notify();
@@ -176,6 +214,7 @@ Task<int> MetaIo::wipe(Sector old_superblock) {
         auto freed = freed_.wait();
         co_await freed;
     }
+    if (abandoned_) co_return EIO;
     Lock lock(block_busy_, freed_);
     std::fill_n(block_.data(), meta::superblock_bytes, uint8_t{0});
     Task<int> written = write_block(old_superblock, false);
@@ -187,14 +226,12 @@ Task<int> MetaIo::read_bitmap(Bitmap& bitmap) {
         auto freed = freed_.wait();
         co_await freed;
     }
+    if (abandoned_) co_return EIO;
     Lock lock(pages_busy_, freed_);
     for (uint64_t first = 0; first < bitmap.pages(); first += staged_pages_max) {
         const uint64_t count = std::min(staged_pages_max, bitmap.pages() - first);
-        AwaitedIo read(executor_, meta_disk_);
-        read.kind = IoKind::read;
-        read.sector = layout_.bitmap_page(first);
-        read.size_bytes = static_cast<uint32_t>(count * meta::bitmap_page_bytes);
-        read.data = pages_.data();
+        Task<int> read = run(meta_disk_, IoKind::read, layout_.bitmap_page(first),
+                             static_cast<uint32_t>(count * meta::bitmap_page_bytes), pages_.data(), false);
         const int error = co_await read;
         if (error) co_return error;
         for (uint64_t i = 0; i < count; ++i) {
@@ -213,6 +250,7 @@ Task<int> MetaIo::write_pages(Bitmap& bitmap, uint64_t first, uint64_t count) {
         auto freed = freed_.wait();
         co_await freed;
     }
+    if (abandoned_) co_return EIO;
     Lock lock(pages_busy_, freed_);
     for (uint64_t i = 0; i < count; ++i) {
         bitmap.mark_page_clean(first + i);
@@ -221,16 +259,13 @@ Task<int> MetaIo::write_pages(Bitmap& bitmap, uint64_t first, uint64_t count) {
     }
     // What a resync has cleared may not be in sync after a power failure, unless the block is stable first.
     if (md_flushes_ && bitmap.take_cleared() && !sabotage::stable_blocks) {
-        Task<int> data_flushed = flush(executor_, data_disk_);
+        Task<int> data_flushed = flush(data_disk_);
         const int failed = co_await data_flushed;
         if (failed) co_return failed;
     }
-    AwaitedIo write(executor_, meta_disk_);
-    write.kind = IoKind::write;
-    write.sector = layout_.bitmap_page(first);
-    write.size_bytes = static_cast<uint32_t>(count * meta::bitmap_page_bytes);
-    write.data = pages_.data();
-    const int error = co_await write;
+    Task<int> written = run(meta_disk_, IoKind::write, layout_.bitmap_page(first),
+                            static_cast<uint32_t>(count * meta::bitmap_page_bytes), pages_.data(), false);
+    const int error = co_await written;
     if (error) {
         for (uint64_t i = 0; i < count; ++i) bitmap.mark_page_dirty(first + i);
         co_return error;

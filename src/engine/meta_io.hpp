@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/units.hpp"
 #include "engine/activity_log.hpp"
@@ -68,12 +69,25 @@ class MetaIo {
     // comes when that is on stable storage: the old one may lie where activity log and bitmap are to be.
     Task<> move_to(const meta::Layout& layout);
     void moved();
+    // Instead: it stays where it was.
+    void move_back(const meta::Layout& old_layout) {
+        layout_ = old_layout;
+        moved();
+    }
+    // Between the two: a log of that many slots in the new place; initialise_al() follows.
+    void restart_al(uint32_t al_slots);
     // Zeroes over what was a superblock.
     Task<int> wipe(Sector old_superblock);
 
     Task<int> read_bitmap(Bitmap& bitmap);
     // All dirty pages; a page that gets dirty meanwhile may or may not be included.
     Task<int> write_bitmap(Bitmap& bitmap);
+
+    // The disk is given up by force: whoever waits goes on with an error, and nothing more is submitted.
+    void abandon();
+    // Nothing is at the disk; how many operations have ended.
+    bool idle() const { return operations_.empty(); }
+    uint64_t ended() const { return ended_; }
 
     // Pages written for transactions; like the kernel's counter it leaves out those written as a whole.
     uint64_t bitmap_writes() const { return bitmap_writes_; }
@@ -82,13 +96,15 @@ class MetaIo {
   private:
     // Held by whoever uses the one buffer for superblock and AL block.
     class Lock;
+    struct Operation;
 
+    Task<int> run(Disk& disk, IoKind kind, Sector sector, uint32_t size_bytes, uint8_t* data, bool fua);
+    Task<int> flush(Disk& disk) { return run(disk, IoKind::flush, Sector(0), 0, nullptr, false); }
     Task<int> write_block(Sector sector, bool flush_data_disk);
     Task<int> write_pages(Bitmap& bitmap, uint64_t first, uint64_t count);
     Task<int> write_al_block(std::span<const meta::AlUpdate> updates, std::span<const uint32_t> labels,
                              bool evicts);
 
-    Executor& executor_;
     Disk& meta_disk_;
     Disk& data_disk_;
     meta::Layout layout_;
@@ -99,6 +115,10 @@ class MetaIo {
     bool pages_busy_ = false;
     bool moving_ = false;
     Event freed_;
+    Event operation_ended_;
+    std::vector<std::shared_ptr<Operation>> operations_;  // at the disk
+    uint64_t ended_ = 0;
+    bool abandoned_ = false;
     uint64_t wanted_ = 0;
     uint64_t durable_ = 0;
     uint32_t stable_flags_ = 0;

@@ -207,6 +207,10 @@ void Connection::acknowledge_epoch(uint32_t epoch) {
         request.device->app.barrier_acked(request);
     }
     transfer_log.forget_conflict(epoch);
+    while (!transfer_log.acked_before.empty()) {
+        AppRequest& request = transfer_log.acked_before.pop_front();
+        request.device->app.barrier_acked(request);
+    }
     while (transfer_log.first_flush_done()) {
         AppRequest& flush = transfer_log.flushes.pop_front();
         flush.device->app.stable_at_peer(flush);

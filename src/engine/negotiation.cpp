@@ -301,9 +301,10 @@ Task<> Device::receive_state(wire::StatePacket packet) {
         now.disk == DiskState::negotiating)
         now.disk = disk->prepared.disk;
     const bool establishing = before.conn < ConnState::connected && now.conn >= ConnState::connected;
-    // Before anybody calls the two in sync (states 3.3 d).
-    if (establishing && now.conn == ConnState::connected && core_.susp_fen && new_uuid_pending) {
-        Task<bool> parting = core_.fencing.part_from_restarted_peer();
+    // I51: with fencing a peer that was restarted reports Consistent (3.3 d).
+    if (establishing && now.conn == ConnState::connected && real == DiskState::consistent &&
+        core_.suspended() && new_uuid_pending) {
+        Task<bool> parting = core_.fencing.part();
         co_await parting;
         co_return;
     }

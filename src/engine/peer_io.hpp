@@ -59,6 +59,8 @@ class PeerIo {
     void extents_active(PeerRequest& write);
     void local_completed(PeerRequest& request, int error);
     void packet_done(PeerRequest& request);
+    // The disk is given up while it still has requests: they are answered as if it had failed them.
+    void abandon_local();
 
     uint32_t active_writes() const { return active_writes_; }
     bool quiet() const { return at_disk_ == 0; }
@@ -84,6 +86,7 @@ class PeerIo {
     bool resync_write_overlaps(const PeerRequest& write);
     void submit(PeerRequest& request, IoKind kind);
     void submit_write(PeerRequest& write);
+    void finish_local(PeerRequest& request, int error);
     void write_completed(PeerRequest& write, int error);
     void end_write(PeerRequest& write);
     void read_completed(PeerRequest& read, int error);

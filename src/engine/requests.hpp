@@ -38,12 +38,14 @@ struct AppRequest final : Request, ListNode<InTransferLog>, ListNode<InQueue>, A
     // As if it had never been started.
     void reset_progress() {
         local_pending = local_ok = net_queued = net_pending = net_ok = net_done = net_part = false;
-        sis = postponed = superseded = retry_wanted = destroyed = false;
+        sis = postponed = superseded = retry_wanted = destroyed = frozen = false;
         local_error = 0;
     }
 
     bool is_write() const { return op == Op::write || op == Op::discard || op == Op::write_zeroes; }
     Sector end_sector() const { return sector + size_bytes / sector_bytes; }
+    // A write: acknowledged, or so long complete that its data are gone.
+    bool peer_had_it() const { return net_ok || completed; }
 
     Device* device = nullptr;
     uint32_t serial = 0;  // changes with every use of the object, so that a stale block id finds nothing
@@ -74,6 +76,11 @@ struct AppRequest final : Request, ListNode<InTransferLog>, ListNode<InQueue>, A
     bool destroyed = false;  // nothing of it is left but the object, which the export may still hold
     bool buffer_held = false;
     bool retry_wanted = false;  // a read that has to find another way
+    bool frozen = false;        // kept over the loss of the connection, to be sent again (states 9.8)
+    // The disk is given up, but still has the operation: object and buffer stay until it lets go of them.
+    bool abandoned = false;
+    uint8_t* abandoned_data = nullptr;  // of a read that goes on with another buffer
+    uint64_t local_since_ms = 0;        // while local_pending
     uint32_t retries = 0;
     int local_error = 0;
 };
@@ -124,12 +131,14 @@ struct PeerRequest final : ListNode<InService>, ListNode<InQueue>, AlUser {
     bool receive_acked = false;  // protocol B
     bool sequence_passed = false;
     bool extents_asked = false;
+    bool abandoned = false;      // by us; the disk, given up, still has the operation
+    bool given_back = false;     // while abandoned
     uint64_t not_before_ms = 0;  // resync_read, verify_read: put off for the applications
     DigestValue digest;          // P_CSUM_RS_REQUEST: the target's
 
     void reset() {
         extent_locked = submitted = packet_queued = compares = answered = orphan = receive_acked = false;
-        sequence_passed = extents_asked = false;
+        sequence_passed = extents_asked = abandoned = given_back = false;
         dp_flags = seq_num = 0;
         not_before_ms = 0;
         block_id = wire::block_id_resync;

@@ -97,6 +97,10 @@ void Resource::pause_sync(unsigned volume, Done done) {
         volume, [](Device& device) { return device.pause_sync(true); }, std::move(done));
 }
 
+void Resource::pause_after_others(unsigned volume, bool pause) {
+    if (Device* device = core_->find(volume)) device->pause_after_others(pause);
+}
+
 void Resource::resume_sync(unsigned volume, Done done) {
     core_->start_command(
         volume, [](Device& device) { return device.pause_sync(false); }, std::move(done));

@@ -76,6 +76,10 @@ inline constexpr int minor_configured = 160;
 inline constexpr int need_protocol_100 = 163;
 inline constexpr int need_allow_two_primaries = 164;
 inline constexpr int meta_unclean = 165;
+inline constexpr int al_needs_connection = 166;
+inline constexpr int al_too_big = 167;
+inline constexpr int al_too_small = 168;
+inline constexpr int al_does_not_fit = 169;
 inline constexpr int implicit_shrink = 170;
 }  // namespace error_code
 
@@ -101,6 +105,8 @@ struct ResizeCommand {
     uint64_t size_sectors = 0;  // 0: all that both disks have
     bool assume_peer_has_space = false;
     bool assume_clean = false;
+    std::optional<uint32_t> al_stripes;  // else as it is
+    std::optional<uint32_t> al_stripe_size_kib;
 };
 
 struct VerifyCommand {
@@ -149,6 +155,9 @@ class Resource {
     // Answered when it runs.
     void verify(unsigned volume, const VerifyCommand& command, Done done);
     void pause_sync(unsigned volume, Done done);
+    // A volume that is to be resynced before this one (resync-after) is busy, or no longer (states 12.6). At
+    // once.
+    void pause_after_others(unsigned volume, bool pause);
     void resume_sync(unsigned volume, Done done);
     void suspend_io(unsigned volume, Done done);
     void resume_io(unsigned volume, Done done);

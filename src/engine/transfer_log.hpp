@@ -41,6 +41,9 @@ class TransferLog {
     // Lost with the connection like the writes: reads that the peer is to answer, and writes that it wants
     // again although their epoch is acknowledged.
     Requests not_in_an_epoch;
+    // Acknowledged on an earlier connection, which ended before their barrier ack: stable with the next one,
+    // whatever its epoch, because the peer flushes all that it has.
+    Requests acked_before;
     // Applications' flushes that wait for the barrier ack of `epoch` and of all before it, in their order.
     Requests flushes;
     bool first_flush_done() {
