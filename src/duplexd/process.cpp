@@ -6,6 +6,7 @@
 
 #include "base/ensure.hpp"
 #include "control/program_path.hpp"
+#include "duplexd/fuse_module.hpp"
 #include "duplexd/handlers.hpp"
 #include "runtime/log.hpp"
 
@@ -40,6 +41,11 @@ Status Process::open() {
         runtime::Signals::open(*loop_, {SIGTERM, SIGINT}, *this);
     if (!signals) return signals.error();
     signals_ = std::move(*signals);
+    if (settings_.export_device) {
+        Result<const exports::fuse::Module*> fuse = load_fuse_module();
+        if (!fuse) return fuse.error();
+        fuse_ = *fuse;
+    }
     resource_ = std::make_unique<engine::Resource>(engine::Ports{*loop_, network_, host_}, name_,
                                                    config::ResourceOptions{}, engine::Limits{});
     if (Status registered = loop_->register_buffers(resource_->buffers()); !registered) {

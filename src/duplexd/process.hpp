@@ -87,6 +87,7 @@ class Process final : public control::Service,
     const control::RunDir run_dir_;
     const std::string drbdadm_;
     Cpus cpus_;
+    const exports::fuse::Module* fuse_ = nullptr;  // nullptr: no block devices
 
     std::unique_ptr<runtime::Loop> loop_;
     std::unique_ptr<runtime::Signals> signals_;

@@ -121,7 +121,7 @@ void Process::make_minor(unsigned minor, unsigned volume, const Done& done) {
     engine::Volume* const added = resource_->add_volume(volume, minor);
     if (added == nullptr) return done(Reply{code::minor_or_volume_exists, {}});
     Minor& made = minors_.emplace(minor, Minor{std::move(*claim), volume, nullptr}).first->second;
-    made.exports = std::make_unique<VolumeExports>(*loop_, *added, name_, run_dir_);
+    made.exports = std::make_unique<VolumeExports>(*loop_, *added, name_, run_dir_, fuse_);
     // A minor without its block device is no use to whoever asked for it: then there is none.
     const auto settled = [this, minor, done](const Status& status) {
         if (status) return done(done_reply());

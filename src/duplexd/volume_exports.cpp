@@ -20,8 +20,8 @@ Status make_directory(const std::string& path) {
 }  // namespace
 
 VolumeExports::VolumeExports(runtime::Loop& loop, engine::Volume& volume, std::string resource,
-                             const control::RunDir& run_dir)
-    : loop_(loop), volume_(volume), resource_(std::move(resource)), run_dir_(run_dir) {}
+                             const control::RunDir& run_dir, const exports::fuse::Module* fuse)
+    : loop_(loop), volume_(volume), resource_(std::move(resource)), run_dir_(run_dir), fuse_(fuse) {}
 
 VolumeExports::~VolumeExports() = default;
 
@@ -38,10 +38,10 @@ Status VolumeExports::start(const Settings& settings) {
         }
         nbd_ = std::move(server);
     }
-    if (settings.export_device) {
+    if (fuse_ != nullptr) {
         const std::string directory = run_dir_.path() + "/fuse";
         if (Status made = make_directory(directory); !made) return made;
-        device_ = std::make_unique<exports::fuse::Export>(loop_, volume_, runtime::log_line);
+        device_.reset(fuse_->make(loop_, volume_, runtime::log_line));
         if (Status started =
                 device_->start(fmt::format("{}/{}", directory, device_name), "/dev/" + device_name);
             !started) {

@@ -10,7 +10,8 @@
 #include "control/run_dir.hpp"
 #include "duplexd/settings.hpp"
 #include "engine/volume.hpp"
-#include "exports/fuse/export.hpp"
+#include "exports/device_node.hpp"
+#include "exports/fuse/module.hpp"
 #include "exports/nbd/server.hpp"
 #include "runtime/loop.hpp"
 
@@ -18,9 +19,9 @@ namespace duplex::duplexd {
 
 class VolumeExports {
   public:
-    // Loop and volume outlive it.
+    // Loop and volume outlive it. fuse: nullptr if no block device is wanted.
     VolumeExports(runtime::Loop& loop, engine::Volume& volume, std::string resource,
-                  const control::RunDir& run_dir);
+                  const control::RunDir& run_dir, const exports::fuse::Module* fuse);
     ~VolumeExports();  // after stop() has called back
 
     // On an error some may run: stop() all the same.
@@ -38,8 +39,9 @@ class VolumeExports {
     engine::Volume& volume_;
     std::string resource_;
     control::RunDir run_dir_;
+    const exports::fuse::Module* fuse_;
     std::unique_ptr<exports::nbd::Server> nbd_;
-    std::unique_ptr<exports::fuse::Export> device_;
+    std::unique_ptr<exports::DeviceNode> device_;
 };
 
 }  // namespace duplex::duplexd

@@ -10,21 +10,33 @@ from packages import root as roots
 
 FIRST = "0.1.0-1"
 NEXT = "0.1.0-1+next1"
-NAMES = {"first": [f"/packages/duplex_{FIRST}_amd64.deb", f"/packages/duplex-pacemaker_{FIRST}_all.deb"],
-         "next": [f"/packages/duplex_{NEXT}_amd64.deb", f"/packages/duplex-pacemaker_{NEXT}_all.deb"]}
+
+
+class Debs:
+    """One version's packages, as the roots see them. `node`: what a node with block devices has."""
+
+    def __init__(self, version):
+        self.duplex = f"/packages/duplex_{version}_amd64.deb"
+        self.fuse = f"/packages/duplex-fuse_{version}_amd64.deb"
+        self.pacemaker = f"/packages/duplex-pacemaker_{version}_all.deb"
+        self.node = (self.duplex, self.fuse)
+        self.all = (*self.node, self.pacemaker)
+
+
+DEBS = {"first": Debs(FIRST), "next": Debs(NEXT)}
 
 
 @pytest.fixture(scope="session")
 def packages():
     if os.environ.get("DUPLEX_KEEP_PACKAGES"):
-        return NAMES
+        return DEBS
     for old in glob.glob(os.path.join(roots.PACKAGES, "*.deb")):
         os.unlink(old)
     for version in (FIRST, NEXT):
         run_local([os.path.join(REPOSITORY, "packaging/build"), version], limit_s=900,
                   env={**os.environ, "DEB_BUILD_OPTIONS": "noautodbgsym"})
     roots.make_bases()
-    return NAMES
+    return DEBS
 
 
 @pytest.fixture

@@ -57,14 +57,14 @@ if grep -E '65-drbd\.rules:[0-9]+.*([Ii]nvalid|[Uu]nknown|[Ff]ailed|[Ii]gnoring)
 
 # In use, it stays: also when its unit is told to stop, and when the package is to go.
 if drbdadm down r0; then false; fi
-if DEBIAN_FRONTEND=noninteractive dpkg --remove duplex >/root/remove 2>&1; then false; fi
+if DEBIAN_FRONTEND=noninteractive dpkg --remove duplex-fuse duplex >/root/remove 2>&1; then false; fi
 grep -q 'r0 is in use' /root/remove
 dpkg --configure -a
 before=$(pid r0)
 
 # An upgrade leaves the process and the mounted file system alone.
 (for ((i = 0; i < 100; i++)); do echo $i >>/mnt/written; sync -d /mnt/written; done) &
-DEBIAN_FRONTEND=noninteractive dpkg -i /packages/duplex_0.1.0-1+next1_amd64.deb
+DEBIAN_FRONTEND=noninteractive dpkg -i /packages/duplex{,-fuse}_0.1.0-1+next1_amd64.deb
 wait $!
 [ "$(pid r0)" = "$before" ]
 [ "$(wc -l </mnt/written)" = 100 ]
@@ -145,7 +145,7 @@ def succeeded(result):
 
 
 def test_boots_with_a_resource(bootable, packages, disk):
-    bootable.install(packages["first"][0], "procps")
+    bootable.install(*packages["first"].node, "procps")
     bootable.write("/etc/drbd.d/r0.res", CONF)
     succeeded(bootable.boot(FIRST_BOOT, disk, limit_s=90))
     began = time.monotonic()

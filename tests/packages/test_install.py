@@ -1,16 +1,17 @@
 """Install, upgrade, remove, purge; changing from drbd-utils and back."""
 
 COMMANDS = ("drbdadm", "drbdsetup", "drbdmeta", "duplex", "duplexd")
+FUSE_COMMANDS = ("duplex-procfs",)
 
 
 def test_install_upgrade_remove_purge(root, packages):
-    root.install(packages["first"][0])
+    root.install(*packages["first"].node)
     assert "Duplex" in root.run("drbdadm --version").output
     assert root.run("drbdsetup help attach").output.startswith("USAGE:")
     assert root.run("duplex version").output.startswith("Duplex ")
     assert "USAGE" in root.run("drbdmeta", check=False).output
     assert "no resource given" in root.run("duplexd", check=False).output
-    for command in COMMANDS:
+    for command in COMMANDS + FUSE_COMMANDS:
         assert root.exists(f"/usr/share/man/man8/{command}.8.gz"), command
     root.run("drbdadm sh-nop")
     # The handlers are where configurations of DRBD name them.
@@ -26,16 +27,16 @@ def test_install_upgrade_remove_purge(root, packages):
                " on a { address 10.0.0.1:7788; } on b { address 10.0.0.2:7788; } }\n")
     assert root.run("__DRBD_NODE__=a drbdadm sh-resources 2>/dev/null").output == "r0\n"
 
-    root.install(packages["next"][0])
+    root.install(*packages["next"].node)
     assert root.run("dpkg-query -Wf '${Version}' duplex").output.endswith("+next1")
     assert root.read("/etc/drbd.d/global_common.conf").endswith("# mine\n")
 
     root.run("apt-get -qq -y remove duplex")
-    for command in COMMANDS:
+    for command in COMMANDS + FUSE_COMMANDS:
         assert not root.exists(f"/usr/sbin/{command}")
     assert root.read("/etc/drbd.d/global_common.conf").endswith("# mine\n")
 
-    root.run("apt-get -qq -y purge duplex && apt-get -qq -y autoremove --purge")
+    root.run("apt-get -qq -y purge duplex duplex-fuse && apt-get -qq -y autoremove --purge")
     left = root.files()
     assert {path for path in left if "drbd" in path or "duplex" in path} == {"/etc/drbd.d/r0.res"}  # not the package's
     assert not root.exists("/etc/drbd.conf") and not root.exists("/etc/init.d/drbd") and not root.exists("/var/log/duplex")
@@ -45,7 +46,7 @@ def test_takes_the_place_of_drbd_utils_and_gives_it_back(root, packages):
     root.install("drbd-utils")
     root.write("/etc/drbd.conf", root.read("/etc/drbd.conf") + "# mine\n")
     # dpkg asks which drbd.conf to keep, as it does of every changed configuration file; this is the answer.
-    root.install("-o Dpkg::Options::=--force-confold", packages["first"][0])
+    root.install("-o Dpkg::Options::=--force-confold", *packages["first"].node)
     assert "Duplex" in root.run("drbdadm --version").output
     status = root.run("dpkg-query -Wf '${db:Status-Status}' drbd-utils").output
     assert status == "config-files"
@@ -67,24 +68,37 @@ def test_takes_the_place_of_drbd_utils_and_gives_it_back(root, packages):
 def test_dpkg_alone_replaces_drbd_utils(root, packages):
     root.install("drbd-utils")
     # apt has said first which one goes; dpkg finds out by itself, and removes the old package after unpacking the new one.
-    root.run(f"dpkg --unpack {packages['first'][0]}", check=False)
+    root.run(f"dpkg --unpack {packages['first'].duplex}", check=False)
     root.run("DEBIAN_FRONTEND=noninteractive apt-get -qq -y -f install")
     for command in COMMANDS:
         root.run(f"command -v {command}")
     assert root.run("dpkg --verify duplex").output == ""
 
 
+def test_block_devices_are_a_package_of_their_own(root, packages):
+    root.install(packages["first"].duplex)
+    assert not root.exists("/usr/sbin/duplex-procfs")
+    assert "libfuse" not in root.run("ldd /usr/sbin/duplexd; dpkg-query -Wf '${Depends}' duplex").output
+    answer = root.run("drbdsetup new-resource r0", check=False)
+    assert answer.status != 0 and "install the package duplex-fuse" in answer.output, answer
+    root.write("/etc/duplex.conf", "export nbd\n")
+    root.run("drbdsetup new-resource r0 && drbdsetup down r0")
+    root.write("/etc/duplex.conf", "")
+    root.install(packages["first"].fuse)
+    root.run("drbdsetup new-resource r0 && drbdsetup down r0")
+
+
 def test_pacemaker_package(root, packages):
     # That its dependencies can be had is asked of apt; they are many, and what is tried here does without.
-    root.install("--simulate", *packages["first"])
-    root.install(packages["first"][0])
-    root.run(f"dpkg --force-depends -i {packages['first'][1]}")
+    root.install("--simulate", *packages["first"].all)
+    root.install(*packages["first"].node)
+    root.run(f"dpkg --force-depends -i {packages['first'].pacemaker}")
     metadata = root.run("/usr/lib/ocf/resource.d/duplex/drbd meta-data").output
     assert '<resource-agent name="drbd"' in metadata
     assert root.run("OCF_RESKEY_drbd_resource=none /usr/lib/ocf/resource.d/duplex/drbd monitor", check=False).status == 7
     assert "DRBD_RESOURCE names no resource" in root.run("/usr/lib/drbd/crm-fence-peer.sh", check=False).output
     assert "DRBD_PEER names no peer" in root.run("/usr/lib/drbd/stonith_admin-fence-peer.sh", check=False).output
-    root.run("dpkg --purge duplex-pacemaker duplex")
+    root.run("dpkg --purge duplex-pacemaker duplex-fuse duplex")
     assert not root.exists("/usr/lib/ocf/resource.d/duplex") and not root.exists("/usr/lib/duplex")
 
 
@@ -96,7 +110,7 @@ _%s; echo "${COMPREPLY[@]}"
 
 
 def test_completion(root, packages):
-    root.install(packages["first"][0])
+    root.install(*packages["first"].node)
     root.write("/etc/drbd.d/r0.res", "resource r0 {\n volume 0 { device /dev/drbd0; disk /dev/a; meta-disk internal; }\n"
                " volume 1 { device /dev/drbd1; disk /dev/b; meta-disk internal; }\n"
                " on a { address 10.0.0.1:7788; } on b { address 10.0.0.2:7788; } }\n")

@@ -32,13 +32,13 @@ Export::~Export() {
     ensure(!started_);
 }
 
-Status Export::start(const std::string& mount_path, const std::string& device_path) {
-    if (Status made = make_directory_of(mount_path); !made) return made;
-    if (Status mounted = file_.mount(mount_path); !mounted) return mounted;
+Status Export::start(const std::string& file_path, const std::string& device_path) {
+    if (Status made = make_directory_of(file_path); !made) return made;
+    if (Status mounted = file_.mount(file_path); !mounted) return mounted;
     started_ = true;
     avoid_waiting_for_ourselves(volume_.minor(), log_);
     volume_.add_watcher(*this);
-    return device_.start(mount_path, device_path);
+    return device_.start(file_path, device_path);
 }
 
 void Export::when_settled(std::function<void(Status)> done) {

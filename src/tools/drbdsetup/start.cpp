@@ -156,9 +156,9 @@ Status start_resource_process(const std::string& resource) {
 }
 
 Status start_proc_process() {
-    const std::string program = control::program_path("duplex");
+    const std::string program = control::program_path("duplex-procfs");
     if (systemd_has_units_for(program)) return start_unit("duplex-procfs.service");
-    return start_program(program, {"procfs"}, "procfs");
+    return start_program(program, {}, "procfs");
 }
 
 }  // namespace duplex::drbdsetup

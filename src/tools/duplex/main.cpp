@@ -1,19 +1,15 @@
 // duplex: what DRBD's tools never had.
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <string>
 #include <string_view>
-#include <unistd.h>
 #include <vector>
 
 #include <fmt/format.h>
-#include <systemd/sd-daemon.h>
 
 #include "control/node.hpp"
 #include "control/run_dir.hpp"
 #include "control/status_text.hpp"
-#include "tools/duplex/proc_file.hpp"
 #include "tools/duplex/top.hpp"
 
 namespace duplex::tool {
@@ -43,38 +39,9 @@ int status() {
     return node.silent.empty() ? 0 : exit_usage;
 }
 
-void report(int ready_fd, std::string_view text) {
-    if (ready_fd < 0) return;
-    // Whoever waits may have gone; then nobody needs to know.
-    [[maybe_unused]] const ssize_t written = write(ready_fd, text.data(), text.size());
-    close(ready_fd);
-}
-
-// Started by drbdsetup, or as a unit of systemd; --ready-fd=N as duplexd has it.
-int proc_file(const std::vector<std::string>& arguments) {
-    constexpr std::string_view ready = "--ready-fd=";
-    int ready_fd = -1;
-    if (arguments.size() == 2 && arguments[1].starts_with(ready)) {
-        const std::string digits = arguments[1].substr(ready.size());
-        std::from_chars(digits.data(), digits.data() + digits.size(), ready_fd);
-    } else if (arguments.size() > 1) {
-        return usage();
-    }
-    const control::RunDir run_dir = control::RunDir::of_node();
-    const Status served = serve_proc_file(run_dir, [&ready_fd] {
-        report(std::exchange(ready_fd, -1), "ready");
-        sd_notify(0, "READY=1");
-    });
-    if (served) return 0;
-    fmt::print(stderr, "duplex procfs: {}\n", served.error().text);
-    report(ready_fd, served.error().text);
-    return 1;
-}
-
 int run(const std::vector<std::string>& arguments) {
     if (arguments.empty()) return usage();
     const std::string& command = arguments[0];
-    if (command == "procfs") return proc_file(arguments);
     if (arguments.size() > 1) return usage();
     if (command == "status") return status();
     if (command == "top") return run_top();

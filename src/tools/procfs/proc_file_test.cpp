@@ -1,4 +1,4 @@
-#include "tools/duplex/proc_file.hpp"
+#include "tools/procfs/proc_file.hpp"
 
 #include <cstdlib>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 #define FUSE_USE_VERSION 35
 
-#include "tools/duplex/proc_file.hpp"
+#include "tools/procfs/proc_file.hpp"
 
 #include <algorithm>
 #include <array>
