@@ -257,9 +257,11 @@ TEST_P(GoldenWire, DecodesAndEncodesAgain) {
             RecordProperty(stream.name(), summary);
         }
     }
-    EXPECT_EQ(streams, static_cast<size_t>(std::ranges::count_if(
-                           fs::directory_iterator(folder),
-                           [](const auto& entry) { return entry.path().extension() == ".gz"; })));
+    EXPECT_EQ(streams, static_cast<size_t>(
+                           std::ranges::count_if(fs::directory_iterator(folder), [](const auto& entry) {
+                               return entry.path().filename().string().starts_with("stream") &&
+                                      entry.path().extension() == ".gz";
+                           })));
 }
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, GoldenWire, testing::ValuesIn(scenarios()), [](const auto& info) {
