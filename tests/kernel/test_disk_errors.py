@@ -179,3 +179,22 @@ def test_read_balancing(pair, policy, remote_share):
     if remote_share is not None:
         assert remote == 2048 * remote_share, (local, remote)
     pair.compare()
+
+
+@pytest.mark.feature("Disks: detach --force of one that hangs")
+def test_forced_detach_of_a_hanging_disk(faulty_pair):
+    """The disk answers no more; detach --force gives it up, and what waited for it completes through the peer."""
+    pair = faulty_pair
+    failing, healthy, primary = ready(pair, "detach")
+    load = Workload(primary, run=32, span_blocks=2048)
+    load.await_writes(100)
+    failing.disk.fail(("hang-write", 0, failing.disk.size_bytes))
+    stuck_at = load.await_standstill()
+    failing.drbdadm("detach --force r0", limit_s=10)
+    load.await_writes(100)
+    assert failing.status().disk in ("Failed", "Diskless") and load.writes > stuck_at
+    load.stop()
+    assert failing.kind == "duplex" or failing.status().disk == "Failed"
+    healthy_content = healthy.disk.read(0, 2048 * 4096)
+    load.check(healthy_content)
+    same(primary.read(0, MIB), healthy_content[:MIB])

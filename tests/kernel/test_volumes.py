@@ -104,8 +104,6 @@ def test_one_of_two_volumes_is_detached(volumes):
 
 @pytest.mark.feature("Resync: one after the other (resync-after)")
 def test_resync_after(pair):
-    if all(machine.kind == "duplex" for machine in pair.machines):
-        pytest.skip("resync-after is not built: a Duplex node waits only because its peer does")
     pair.fresh(two_resources(pair, "1M"))
     primary, secondary = pair.machines
     for name in ("r0", "r1"):
