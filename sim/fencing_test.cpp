@@ -117,6 +117,21 @@ TEST_F(FencingTest, WhatIsSentAgainMakesStableWhatWasAcknowledged) {
     }
 }
 
+// What TCP has taken is complete under protocol A, and its data are gone: it could not be sent again.
+TEST_F(FencingTest, StonithDoesNotGoWithProtocolA) {
+    TwoNodes nodes(8, [](Scenario& s) {
+        with(Fencing::dont_care)(s);
+        s.net.protocol = config::Protocol::a;
+    });
+    nodes.mirrored();
+    config::DiskOptions options = nodes.scenario.disk;
+    options.fencing = Fencing::resource_and_stonith;
+    const engine::Reply refused = nodes.command(0, [&options](engine::Resource& r, engine::Done done) {
+        r.change_disk_options(0, options, std::move(done));
+    });
+    EXPECT_EQ(refused.code, engine::error_code::stonith_and_protocol_a);
+}
+
 // The link is lost again in the middle of it.
 TEST_F(FencingTest, WhatIsSentAgainIsLostAgain) {
     for (uint64_t delay_us = 0; delay_us < 40'000; delay_us += 1000) {
