@@ -111,6 +111,7 @@ void Disk::complete(Operations::iterator operation) {
 
 bool Disk::fails(const engine::DiskIo& io) {
     if (broken.percent == 0 || io.kind == engine::IoKind::flush) return false;
+    if (broken.only_discards && io.kind != engine::IoKind::discard) return false;
     if (io.kind == engine::IoKind::read ? !broken.reads : !broken.writes) return false;
     if ((io.sector.value >= broken.end || io.sector.value + io.size_bytes / sector_bytes <= broken.first))
         return false;

@@ -61,6 +61,7 @@ class Disk final : public engine::Disk {
         unsigned percent = 0;  // of the operations
         bool reads = true;
         bool writes = true;
+        bool only_discards = false;
     };
     Broken broken;
 

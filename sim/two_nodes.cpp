@@ -196,6 +196,21 @@ int TwoNodes::read(unsigned side, uint64_t sector, uint32_t sectors, std::vector
     return user_.last_error;
 }
 
+int TwoNodes::submit(unsigned side, engine::Op op, uint64_t sector, uint32_t sectors) {
+    const size_t before = user_.ended;
+    nodes_[side]->volume().submit(*take(side, 0, op, sector, sectors));
+    nodes_[side]->turn();
+    return run_until([&] { return user_.ended > before; }) ? user_.last_error : -1;
+}
+
+int TwoNodes::discard(unsigned side, uint64_t sector, uint32_t sectors) {
+    return submit(side, engine::Op::discard, sector, sectors);
+}
+
+int TwoNodes::write_zeroes(unsigned side, uint64_t sector, uint32_t sectors) {
+    return submit(side, engine::Op::write_zeroes, sector, sectors);
+}
+
 // ---- disks
 // ---------------------------------------------------------------------------------------------------------
 

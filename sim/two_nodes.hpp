@@ -50,6 +50,8 @@ class TwoNodes {
     int read(unsigned side, uint64_t sector, uint32_t sectors, std::vector<uint8_t>& data,
              unsigned volume = 0);
     int flush(unsigned side, unsigned volume = 0);
+    int discard(unsigned side, uint64_t sector, uint32_t sectors);
+    int write_zeroes(unsigned side, uint64_t sector, uint32_t sectors);
     // Without waiting for the end; ended() counts the completions, errors() those with an error.
     void start_write(unsigned side, uint64_t sector, uint32_t sectors, uint8_t filling, unsigned volume = 0);
     void start_flush(unsigned side, unsigned volume = 0);
@@ -85,6 +87,7 @@ class TwoNodes {
         std::vector<uint8_t> last_read;
     };
 
+    int submit(unsigned side, engine::Op op, uint64_t sector, uint32_t sectors);
     engine::Request* take(unsigned side, unsigned volume, engine::Op op, uint64_t sector, uint32_t sectors);
 
     Application user_;

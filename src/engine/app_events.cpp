@@ -17,6 +17,15 @@ void AppIo::local_completed(AppRequest& request, int error) {
         let_go_by_disk(request);
         return;
     }
+    // A disk that refuses a discard need not be broken (states 9.10), but one replica with the old data and
+    // one without them, both UpToDate, is not to be had: nothing would ever resync them. Zeroes do as well.
+    if (error && request.local_io.kind == IoKind::discard && device_.has_disk(DiskState::inconsistent)) {
+        request.local_io.kind = IoKind::write_zeroes;
+        request.local_io.may_unmap = false;  // not the same again under another name
+        request.local_since_ms = core_.ports.clock.now_ms();
+        device_.disk->data.submit(request.local_io);
+        return;
+    }
     request.local_pending = false;
     --local_pending_;
     request.local_ok = error == 0;
@@ -25,8 +34,9 @@ void AppIo::local_completed(AppRequest& request, int error) {
         // The bits first, while the disk still counts as Inconsistent or better (I20).
         if (request.op != Op::flush) device_.set_out_of_sync(request.sector, request.size_bytes);
         if (!request.is_write()) request.retry_wanted = true;  // the peer may be able to
-        const bool optional = request.op == Op::discard || request.op == Op::write_zeroes;
-        if (!optional) device_.data_io_failed(error, request.op == Op::read);
+        // Zeroes too: where the peer has them the request succeeds, and this disk still reads the old data.
+        // (In the kernel it stays UpToDate.)
+        device_.data_io_failed(error, request.op == Op::read);
     }
     check(request);
     device_.unuse_disk();
