@@ -35,9 +35,15 @@ bool Checker::in_contact(unsigned side) const {
            s.pdsk == DiskState::up_to_date;
 }
 
+// pdsk alone does not tell: a peer that has died, or has parted, is UpToDate until this node notices. A sync
+// target that is Primary then still reads from its own disk, and what it reads may be a write that died with
+// the peer's application before the peer's disk had it.
 bool Checker::has_good_data(unsigned side) const {
     const State s = nodes_[side]->state();
-    return s.disk == DiskState::up_to_date || s.pdsk == DiskState::up_to_date;
+    const State peer = nodes_[1 - side]->state();
+    const bool peers = s.pdsk == DiskState::up_to_date && nodes_[1 - side]->running() &&
+                       peer.disk == DiskState::up_to_date && peer.conn >= ConnState::connected;
+    return s.disk == DiskState::up_to_date || peers;
 }
 
 bool Checker::serves_requests(unsigned side) const {

@@ -86,6 +86,15 @@ TEST_F(CheckerTest, ASecondaryInAPrimarysGeneration) {
     EXPECT_TRUE(verdict_.text().starts_with("I32")) << verdict_.text();
 }
 
+// What it reads meanwhile may be a write that nobody else has; it is not settled by being seen.
+TEST_F(CheckerTest, ADeadPeersDiskIsNoGoodDataToASyncTarget) {
+    become_target(1);
+    EXPECT_TRUE(checker_.has_good_data(1));
+    nodes_.node(0).stop(true);
+    ASSERT_EQ(nodes_.state(1).pdsk, engine::DiskState::up_to_date) << "it has not noticed yet";
+    EXPECT_FALSE(checker_.has_good_data(1));
+}
+
 TEST_F(CheckerTest, ASyncTargetWithABitmapGeneration) {
     become_target(1);
     engine::UuidSet set = nodes_.node(1).device()->uuids();

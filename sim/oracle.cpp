@@ -126,14 +126,15 @@ WriteId Oracle::issue(unsigned node, engine::Op op, Sector sector, uint32_t size
         if (fresh) set->second.push_back(0);
         set->second.push_back(id);
     }
-    for (const unsigned reader : {0u, 1u})
-        for (const auto& read : reads_[reader]) {
-            const uint64_t first = std::max(sector.value, read->sector.value);
-            const uint64_t end =
-                std::min(sector.value + size_sectors, read->sector.value + read->size_sectors);
-            for (uint64_t s = first; s < end; ++s) read->admissible[s - read->sector.value].push_back(id);
-        }
+    for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s)
+        for (const unsigned reader : {0u, 1u}) admit_to_reads(reader, s, id);
     return id;
+}
+
+void Oracle::admit_to_reads(unsigned node, uint64_t sector, WriteId id) {
+    for (const auto& read : reads_[node])
+        if (sector >= read->sector.value && sector < read->sector.value + read->size_sectors)
+            read->admissible[sector - read->sector.value].push_back(id);
 }
 
 void Oracle::end(WriteId id) {
@@ -311,6 +312,9 @@ void Oracle::adopt_content(unsigned node, const char* when) {
         const WriteId id = write_of(tag);
         std::erase_if(set, [&](WriteId other) { return writes_[other].ended != 0; });
         set.push_back(id);
+        // A read that has waited for this disk may see it, whatever is written before the read ends.
+        for (const unsigned reader : {0u, 1u})
+            if (branch_[reader] == disk_branch_[node]) admit_to_reads(reader, sector, id);
     }
     excuses_[node].clear();
 }

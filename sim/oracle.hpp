@@ -137,6 +137,7 @@ class Oracle {
     bool ended_before(const Admissible& set, uint64_t sequence) const;
     bool has_under_way(const Admissible& set, unsigned node) const;
     void narrow(Admissible& set, uint64_t tag) const;
+    void admit_to_reads(unsigned node, uint64_t sector, WriteId id);  // those that have not ended
     void end(WriteId id);
     uint64_t tag_on(unsigned node, uint64_t sector) const { return disks_[node]->word_at(Sector(sector)); }
     std::string name(uint64_t tag) const;

@@ -147,6 +147,25 @@ TEST_F(OracleTest, WhatADiskLostWithItsPowerIsExcused) {
     EXPECT_FALSE(verdict.failed()) << verdict.text();
 }
 
+// A diskless Primary without its peer, under protocol A: a read and a write wait, and the peer comes back
+// without what was on its way to it.
+TEST_F(OracleTest, AReadThatWaitedForADiskMaySeeWhatThatDiskHas) {
+    const WriteId lost = issue(0);
+    Oracle::Completion on_its_way = contact(0);
+    on_its_way.own_disk_good = on_its_way.own_disk_usable = false;
+    on_its_way.asynchronous = true;
+    oracle.completed(lost, on_its_way);
+    for (const bool waited : {true, false}) {
+        PendingRead* read = waited ? oracle.start_read(0, Sector(8), 1) : nullptr;
+        const WriteId next = issue(0);
+        if (waited) oracle.settle(1);
+        oracle.completed(next, on_its_way);
+        if (!waited) read = oracle.start_read(0, Sector(8), 1);
+        oracle.finish_read(0, read, std::array<uint8_t, sector_bytes>{}, true, true);
+        EXPECT_EQ(verdict.failed(), !waited) << verdict.text();
+    }
+}
+
 TEST_F(OracleTest, NobodyReliesOnWhatHadNotBeenFlushedWhenItsNodeDied) {
     const WriteId write = issue(0);
     put(0, write);
