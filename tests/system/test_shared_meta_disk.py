@@ -9,11 +9,11 @@ MIB = 1 << 20
 
 def configuration(pair):
     def host(machine, number, disk):
-        return (f"  on {machine.name} {{ device /dev/drbd{number}; disk {disk}; meta-disk /dev/sdc1[{number}];\n"
+        return (f"  on {machine.name} {{ device /dev/drbd{number}; disk {disk}; meta-disk /dev/sdd1[{number}];\n"
                 f"    address {machine.address}:{7788 + number}; }}\n")
 
     text = "global { usage-count no; }\ncommon { disk { resync-rate 400M; c-plan-ahead 0; } net { connect-int 3; } }\n"
-    for number, disk in enumerate(("/dev/sdb1", "/dev/sdd1")):
+    for number, disk in enumerate(("/dev/sdb1", "/dev/sde1")):
         hosts = "".join(host(machine, number, disk) for machine in pair.machines)
         text += f"resource r{number} {{\n{hosts}}}\n"
     return text
@@ -21,12 +21,12 @@ def configuration(pair):
 
 @pytest.fixture
 def slots(pair, add_disk):
-    """Blank disks, and a configuration with the meta data of both resources on /dev/sdc1."""
+    """Blank disks, and a configuration with the meta data of both resources on /dev/sdd1."""
     pair.fresh()
     pair.configure(configuration(pair))
     for machine in pair.machines:
-        add_disk(machine, "sdc1", 256 * MIB)
-        add_disk(machine, "sdd1", 32 * MIB)
+        add_disk(machine, "sdd1", 256 * MIB)
+        add_disk(machine, "sde1", 32 * MIB)
     return pair
 
 
@@ -72,19 +72,19 @@ def test_a_slot_has_one_owner_and_a_slot_is_not_the_device(slots):
     node.drbdadm("up r0")
     node.drbdsetup("new-resource r1")
     node.drbdsetup("new-minor r1 1 0")
-    taken = node.drbdsetup("attach 1 /dev/sdd1 /dev/sdc1 0", check=False)
-    assert taken.status == 10 and "cannot lock slot 0 of /dev/sdc1: in use by another process" in taken.output, taken.output
-    whole = node.drbdsetup("attach 1 /dev/sdd1 /dev/sdc1 flexible", check=False)
-    assert whole.status == 10 and "cannot lock /dev/sdc1: in use by another process" in whole.output, whole.output
-    create = node.run("drbdmeta 1 v08 /dev/sdc1 internal create-md", check=False)
+    taken = node.drbdsetup("attach 1 /dev/sde1 /dev/sdd1 0", check=False)
+    assert taken.status == 10 and "cannot lock slot 0 of /dev/sdd1: in use by another process" in taken.output, taken.output
+    whole = node.drbdsetup("attach 1 /dev/sde1 /dev/sdd1 flexible", check=False)
+    assert whole.status == 10 and "cannot lock /dev/sdd1: in use by another process" in whole.output, whole.output
+    create = node.run("drbdmeta 1 v08 /dev/sdd1 internal create-md", check=False)
     assert create.status == 20 and "Exclusive open failed. Do it anyways?" in create.output, create.output
     # Nor is a device that belongs to somebody a meta disk.
     node.drbdadm("down all")
-    node.run("mkfs.ext4 -q /dev/sdc1 && mkdir -p /mnt/meta && mount /dev/sdc1 /mnt/meta")
+    node.run("mkfs.ext4 -q /dev/sdd1 && mkdir -p /mnt/meta && mount /dev/sdd1 /mnt/meta")
     try:
         node.drbdsetup("new-resource r1")
         node.drbdsetup("new-minor r1 1 0")
-        mounted = node.drbdsetup("attach 1 /dev/sdd1 /dev/sdc1 1", check=False)
-        assert mounted.status == 10 and "cannot open /dev/sdc1: in use (mounted" in mounted.output, mounted.output
+        mounted = node.drbdsetup("attach 1 /dev/sde1 /dev/sdd1 1", check=False)
+        assert mounted.status == 10 and "cannot open /dev/sdd1: in use (mounted" in mounted.output, mounted.output
     finally:
         node.run("umount /mnt/meta")
