@@ -113,12 +113,8 @@ Reply Device::check_meta_data(const AttachCommand& command, const meta::Superblo
     if (usable < size_sectors_)
         return {error_code::disk_too_small,
                 fmt::format("the device has {} sectors, {} are usable", size_sectors_, usable)};
-    const bool somebody_primary = state_.role == Role::primary || state_.peer == Role::primary;
-    if (state_.pdsk != DiskState::up_to_date && exposed_data_uuid != 0 && somebody_primary &&
-        !same_generation(exposed_data_uuid, superblock.uuids[meta::uuid_current])) {
-        log(LogLevel::error, "Can only attach to data with current UUID={:016X}", exposed_data_uuid);
-        return {error_code::data_not_current, {}};
-    }
+    const Reply current = check_current(superblock, state_.pdsk);
+    if (!current.ok()) return current;
     const uint64_t new_size =
         meta::effective_size({command.options.size_sectors, usable, peer_disk_sectors,
                               superblock.la_size_sectors, state_.conn >= ConnState::connected, false})
@@ -130,6 +126,16 @@ Reply Device::check_meta_data(const AttachCommand& command, const meta::Superblo
         return {error_code::implicit_shrink, {}};
     }
     return {};
+}
+
+// Without the peer's good disk this one is all that the users of a Primary will see (I52, states 4.1).
+Reply Device::check_current(const meta::Superblock& superblock, DiskState pdsk) const {
+    const bool somebody_primary = state_.role == Role::primary || state_.peer == Role::primary;
+    if (pdsk == DiskState::up_to_date || exposed_data_uuid == 0 || !somebody_primary ||
+        same_generation(exposed_data_uuid, superblock.uuids[meta::uuid_current]))
+        return {};
+    log(LogLevel::error, "Can only attach to data with current UUID={:016X}", exposed_data_uuid);
+    return {error_code::data_not_current, {}};
 }
 
 Task<Reply> Device::take_disk_over() {
@@ -160,6 +166,13 @@ Task<Reply> Device::take_disk_over() {
     if (error || state_.disk != DiskState::attaching) {
         meta_io_failed(error ? error : 5);
         co_return Reply{error_code::meta_io, fmt::format("reading or writing the bitmap: error {}", error)};
+    }
+    // Once more: the peer was there when this was looked at before, and may have been lost since. Its data
+    // can be newer than this disk's, and nothing would compare the two before the disk is used.
+    const Reply current = check_current(superblock, state_.pdsk);
+    if (!current.ok()) {
+        meta_io_failed(0);
+        co_return current;
     }
     if (bitmap.set_bits() == bitmap.bits() && state_.conn < ConnState::connected) {
         log(LogLevel::info, "Suspended AL updates");

@@ -230,6 +230,7 @@ class Device final : public Volume {
     Task<Reply> read_meta_data(const AttachCommand& command, Disk& data, Disk& meta);
     Reply check_meta_data(const AttachCommand& command, const meta::Superblock& superblock,
                           uint64_t usable) const;
+    Reply check_current(const meta::Superblock& superblock, DiskState pdsk) const;
     Task<Reply> take_disk_over();
     Task<int> load_bitmap(uint64_t new_size_sectors);
     struct NewArea {

@@ -298,8 +298,12 @@ Task<> Device::receive_state(wire::StatePacket packet) {
     // Not by a P_STATE of the peer's from before it knew of the attach: its UUIDs come first.
     const bool negotiated = peer_uuids || ps.disk < DiskState::negotiating;
     if ((now.conn == ConnState::connected || now.conn == ConnState::wf_bitmap_s) && disk && negotiated &&
-        now.disk == DiskState::negotiating)
-        now.disk = disk->prepared.disk;
+        now.disk == DiskState::negotiating) {
+        // The peer's disk went away before the two were compared: the same question as before the attach.
+        const bool usable =
+            real >= DiskState::inconsistent || check_current(disk->meta_io.superblock, real).ok();
+        now.disk = usable ? disk->prepared.disk : DiskState::failed;
+    }
     const bool establishing = before.conn < ConnState::connected && now.conn >= ConnState::connected;
     // I51: with fencing a peer that was restarted reports Consistent (3.3 d).
     if (establishing && now.conn == ConnState::connected && real == DiskState::consistent &&
