@@ -208,5 +208,31 @@ TEST(ResyncAfterTest, AVolumeThatWaitsIsPausedOnBothNodes) {
     EXPECT_EQ(nodes.difference(), "");
 }
 
+// The target goes while a block that it asked for waits for a write, and then the connection.
+TEST(Resync, WritesGoOnWhenTheTargetIsLostWithItsRequests) {
+    TwoNodes nodes(8, [](Scenario& s) { s.disks[1].delay_us_min = s.disks[1].delay_us_max = 300'000; });
+    nodes.mirrored();
+    const auto pause = [](engine::Resource& r, engine::Done done) { r.pause_sync(0, std::move(done)); };
+    ASSERT_TRUE(nodes.command(1, pause).ok());
+    ASSERT_TRUE(nodes.command(1, invalidate()).ok());
+    ASSERT_TRUE(nodes.run_until([&] {
+        return nodes.state(0).conn == engine::ConnState::paused_sync_s && nodes.journal.count("Began") == 2;
+    }));
+    nodes.start_write(0, 0, 8, 1);
+    nodes.run_for(10);
+    const auto go_on = [](engine::Resource& r, engine::Done done) { r.resume_sync(0, std::move(done)); };
+    ASSERT_TRUE(nodes.command(1, go_on).ok());
+    nodes.run_for(10);
+    ASSERT_EQ(nodes.state(0).conn, engine::ConnState::sync_source);
+    const auto detach = [](engine::Resource& r, engine::Done done) { r.detach(0, true, std::move(done)); };
+    ASSERT_TRUE(nodes.command(1, detach).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).pdsk < engine::DiskState::inconsistent; }));
+    ASSERT_EQ(nodes.ended(), 0u) << "the write is to be under way all the time";
+    ASSERT_TRUE(nodes.disconnect(0).ok());
+    EXPECT_EQ(nodes.write(0, 64, 8, 2), 0);
+    EXPECT_EQ(nodes.ended(), 2u);
+    EXPECT_EQ(nodes.errors(), 0u);
+}
+
 }  // namespace
 }  // namespace duplex::sim

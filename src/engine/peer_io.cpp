@@ -218,6 +218,10 @@ void PeerIo::forget_resync_extents() {
 
 void PeerIo::connection_lost() {
     waiting_reads_.clear();
+    // A read that waited has closed its extent to writes, also after the end of the resync that it belongs
+    // to: nothing else would open that again.
+    forget_resync_extents();
+    if (device_.disk) device_.disk->resync_extents.reset();
     for (auto at = in_service_.begin(); at != in_service_.end();) {
         PeerRequest& request = *at;
         ++at;
