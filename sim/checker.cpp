@@ -203,6 +203,10 @@ void Checker::follow(Node& node) {
         const bool both = oracle_.founded() && open && peer.device() && peer.device()->is_primary();
         if (both) oracle_.parted();
     }
+    // The way from one connection to the next waits for what came over the old one.
+    if (now.conn == ConnState::stand_alone || now.conn == ConnState::unconnected ||
+        now.conn == ConnState::wf_connection)
+        oracle_.drained(side);
     // Marks what it finds, and what it cannot read; no resync follows (states 13).
     if (now.conn == ConnState::verify_s || now.conn == ConnState::verify_t) resynced_ = false;
     if (!oracle_.founded()) return;
@@ -266,6 +270,7 @@ void Checker::after_stop(Node& node, bool power) {
     seen.size_sectors = 0;
     ++seen.session;
     in_sync_ = false;
+    oracle_.drained(node.side());
     const Node& peer = *nodes_[1 - node.side()];
     const bool peer_relies =
         peer.running() && peer.device()->is_primary() && peer.state().disk < DiskState::up_to_date;

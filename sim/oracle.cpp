@@ -99,6 +99,13 @@ bool Oracle::has_under_way(const Admissible& set, unsigned node) const {
                        [&](WriteId id) { return writes_[id].ended == 0 && writes_[id].node == node; });
 }
 
+bool Oracle::may_arrive(const Admissible& set) const {
+    return std::any_of(adrift_.begin(), adrift_.end(), [&](const std::vector<WriteId>& ids) {
+        return std::any_of(ids.begin(), ids.end(),
+                           [&](WriteId id) { return std::find(set.begin(), set.end(), id) != set.end(); });
+    });
+}
+
 bool Oracle::ended_before(const Admissible& set, uint64_t sequence) const {
     return std::all_of(set.begin(), set.end(),
                        [&](WriteId id) { return writes_[id].ended != 0 && writes_[id].ended < sequence; });
@@ -147,7 +154,10 @@ void Oracle::end(WriteId id) {
 }
 
 void Oracle::node_died(unsigned node) {
-    while (!under_way_[node].empty()) end(under_way_[node].front());
+    while (!under_way_[node].empty()) {
+        adrift_[1 - node].push_back(under_way_[node].front());
+        end(under_way_[node].front());
+    }
     // Its applications died with it: nobody relies on what they had not flushed.
     std::erase_if(exclusive_writes_[node], [](const Exclusive& write) { return !write.flushed; });
     flush_must_fail_[node] = false;
@@ -161,6 +171,7 @@ void Oracle::completed(WriteId id, const Completion& c) {
     const bool kept_session = c.connected && w.session == c.session;
     const bool kept_contact = kept_session && w.in_contact && c.in_contact;
     const bool in_transit = kept_session && c.asynchronous;
+    if (w.session != c.session) adrift_[1 - c.node].push_back(id);
     Branch& branch = *branch_[c.node];
     const unsigned peer = 1 - c.node;
     bool peer_lacks_it = false;
@@ -239,7 +250,7 @@ void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8
             verdict_.fail("node {}: a read of sector {} returned {}, admissible: {}", node, sector, name(tag),
                           name(read->admissible[i]));
         if (settles && found != branch_[node]->sectors.end() && ended_before(found->second, read->started) &&
-            admits(found->second, tag))
+            !may_arrive(found->second) && admits(found->second, tag))
             narrow(found->second, tag);
         ++reads_checked_;
     }
@@ -301,7 +312,7 @@ void Oracle::adopt_content(unsigned node, const char* when) {
     for (auto& [sector, set] : disk_branch_[node]->sectors) {
         const uint64_t tag = tag_on(node, sector);
         if (admits(set, tag)) {
-            if (!has_under_way(set)) narrow(set, tag);
+            if (!has_under_way(set) && !may_arrive(set)) narrow(set, tag);
             continue;
         }
         if (!excuses_[node].contains(sector)) {

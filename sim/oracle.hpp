@@ -3,7 +3,9 @@
 // Every write carries a tag of its own in every sector, so contents can be traced. Per sector the oracle
 // keeps the set of writes whose data a reader may see: a write enters when it is issued; when one completes,
 // all that had ended before it was issued leave. A read narrows the set to what it saw when no write is under
-// way there.
+// way there. A write whose node is dead, or has lost the other, is under way until the other has lost the
+// connection, too, and ended what came over it: a read that saw the old data there does not mean that it will
+// not come.
 //
 // A branch is one such history of the device. Both nodes share one while they are in contact. A node that is
 // promoted alone, or a second Primary that loses the other, goes on with a copy: what its disk holds then is
@@ -85,6 +87,8 @@ class Oracle {
     // settles: what it saw is the data from now on; not so on a disk that waits for a resync and is alone.
     void finish_read(unsigned node, PendingRead* read, std::span<const uint8_t> data, bool ok, bool settles);
     void forget_reads(unsigned node);
+    // Nothing that the other has sent can come to this node's disk any more.
+    void drained(unsigned node) { adrift_[node].clear(); }
 
     // ---- replicas
     // Data that are on the disk before the device is made; before found().
@@ -136,6 +140,7 @@ class Oracle {
     bool has_under_way(const Admissible& set) const;
     bool ended_before(const Admissible& set, uint64_t sequence) const;
     bool has_under_way(const Admissible& set, unsigned node) const;
+    bool may_arrive(const Admissible& set) const;
     void narrow(Admissible& set, uint64_t tag) const;
     void admit_to_reads(unsigned node, uint64_t sector, WriteId id);  // those that have not ended
     void end(WriteId id);
@@ -168,6 +173,7 @@ class Oracle {
     std::array<bool, 2> flush_must_fail_{};
     std::array<uint64_t, 2> last_flush_{};
     std::array<std::vector<WriteId>, 2> under_way_;
+    std::array<std::vector<WriteId>, 2> adrift_;  // ended on the other node, and may yet come to this one
     bool founded_ = false;
     uint64_t writes_completed_ = 0;
     uint64_t reads_checked_ = 0;

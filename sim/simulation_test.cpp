@@ -175,6 +175,38 @@ TEST_F(OracleTest, NobodyReliesOnWhatHadNotBeenFlushedWhenItsNodeDied) {
     EXPECT_FALSE(verdict.failed()) << verdict.text();
 }
 
+TEST_F(OracleTest, WhatADeadNodeHasSentMayArriveUntilTheConnectionIsGone) {
+    for (const bool drained : {false, true}) {
+        const WriteId old_write = issue(1);
+        put(0, old_write), put(1, old_write);
+        oracle.completed(old_write, contact(1));
+        const WriteId sent = issue(1);
+        oracle.node_died(1);
+        if (drained) oracle.drained(0);
+        read(0, old_write);
+        EXPECT_FALSE(verdict.failed()) << verdict.text();
+        put(0, sent);
+        read(0, sent);
+        EXPECT_EQ(verdict.failed(), drained) << verdict.text();
+    }
+}
+
+TEST_F(OracleTest, WhatALostNodeHasSentMayArriveUntilTheConnectionIsGone) {
+    for (const bool drained : {false, true}) {
+        const WriteId sent = issue(1);
+        put(1, sent);
+        oracle.parted();
+        Oracle::Completion later = alone(1);
+        later.session = 1;
+        oracle.completed(sent, later);
+        if (drained) oracle.drained(0);
+        read(0, 0);
+        read(0, sent);
+        EXPECT_EQ(verdict.failed(), drained) << verdict.text();
+        oracle.found(0);
+    }
+}
+
 TEST_F(OracleTest, WhatWasFlushedOutlivesItsNode) {
     const WriteId write = issue(0);
     put(0, write);
