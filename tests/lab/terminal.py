@@ -19,7 +19,9 @@ class Terminal:
         self.resize(columns, rows)
         self.before = termios.tcgetattr(self.slave)
         self.output = b""
-        self.process = subprocess.Popen(machine.enter_argv(["setsid", "--ctty", "--wait", "sh", "-c", f"{command}; echo \"ended with $?\""]),
+        # A terminal's programs can be interrupted, whatever the caller of the tests ignores.
+        argv = ["env", "--default-signal", "setsid", "--ctty", "--wait", "sh", "-c", f"{command}; echo \"ended with $?\""]
+        self.process = subprocess.Popen(machine.enter_argv(argv),
                                         stdin=self.slave, stdout=self.slave, stderr=self.slave, env=machine.environment())
 
     def resize(self, columns, rows):
