@@ -16,7 +16,7 @@ from lab.node import Node
 from lab.pair import close
 from lab.process import BINARIES, REPOSITORY, await_until
 
-PROGRAMS = ("drbdadm", "drbdsetup", "drbdmeta", "duplex", "duplexd")
+PROGRAMS = ("drbdadm", "drbdsetup", "drbdmeta", "duplex", "duplex-procfs", "duplexd")
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 SETUP = r"""
@@ -106,6 +106,7 @@ def usr_tree(directory):
     """/usr as the packages fill it, and the lab's fence agent."""
     usr = os.path.join(directory, "usr")
     files = [(os.path.join(BINARIES, program), f"sbin/{program}") for program in PROGRAMS]
+    files.append((os.path.join(os.path.dirname(BINARIES), "lib/duplex/fuse.so"), "lib/duplex/fuse.so"))
     pacemaker = os.path.join(REPOSITORY, "packaging/pacemaker")
     files += [(f"{pacemaker}/drbd", "lib/ocf/resource.d/duplex/drbd"),
               (f"{pacemaker}/duplex-fence-peer", "lib/duplex/duplex-fence-peer"),
