@@ -23,8 +23,7 @@ std::string content_of(int fd) {
     return {bytes.data(), length > 0 ? static_cast<size_t>(length) : 0};
 }
 
-std::string first_line_of(int fd) {
-    const std::string text = content_of(fd);
+std::string first_line_of(const std::string& text) {
     return text.substr(0, text.find('\n'));
 }
 
@@ -59,7 +58,7 @@ Result<MinorClaim> MinorClaim::take(const RunDir& run_dir, unsigned minor, std::
         MinorClaim claim(path, fd, minor, resource.size() + 1);
         if (const Lock lock = lock_exclusively(fd); lock != Lock::taken) {
             const int reason = errno;
-            const std::string owner = first_line_of(fd);
+            const std::string owner = first_line_of(content_of(fd));
             claim.path_.clear();
             if (lock == Lock::failed) return error("cannot lock {}: {}", path, std::strerror(reason));
             return error("minor {} belongs to resource {}", minor, owner);
@@ -117,7 +116,8 @@ void MinorClaim::give_up() {
 namespace {
 
 struct Claimed {
-    std::string resource;  // empty: no such file
+    std::string resource;   // empty: no such file
+    std::string published;  // the second line
     bool is_held = false;
 };
 
@@ -126,8 +126,10 @@ Claimed look_at(const std::string& path) {
     if (fd < 0) return {};
     Claimed claimed;
     claimed.is_held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    claimed.resource = first_line_of(fd);
+    const std::string text = content_of(fd);
     close(fd);
+    claimed.resource = first_line_of(text);
+    claimed.published = text.substr(std::min(text.size(), claimed.resource.size() + 1));
     return claimed;
 }
 
@@ -156,16 +158,11 @@ std::optional<std::string> resource_of_minor(const RunDir& run_dir, unsigned min
 }
 
 std::optional<engine::ResyncAfter> published_by_minor(const RunDir& run_dir, unsigned minor) {
-    const int fd = open(run_dir.minor(minor).c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return std::nullopt;
-    const bool is_held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    const std::string text = content_of(fd);
-    close(fd);
-    const size_t line = text.find('\n');
+    const Claimed claimed = look_at(run_dir.minor(minor));
     engine::ResyncAfter entry;
     unsigned has_disk = 0, busy = 0;
-    if (!is_held || line == std::string::npos ||
-        std::sscanf(text.c_str() + line, "%d %u %u", &entry.minor, &has_disk, &busy) != 3)
+    if (!claimed.is_held ||
+        std::sscanf(claimed.published.c_str(), "%d %u %u", &entry.minor, &has_disk, &busy) != 3)
         return std::nullopt;
     entry.has_disk = has_disk != 0;
     entry.busy = busy != 0;

@@ -4,16 +4,15 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <unistd.h>
+
+#include "control/program_path.hpp"
 
 namespace duplex::duplexd {
 
 Result<const exports::fuse::Module*> load_fuse_module() {
-    std::error_code failed;
-    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", failed);
-    if (failed) return error("/proc/self/exe: {}", failed.message());
-    const std::string path = self.parent_path().parent_path() / "lib/duplex/fuse.so";
+    const std::filesystem::path beside = control::program_directory();
+    const std::string path = (beside / "../lib/duplex/fuse.so").lexically_normal();
     if (access(path.c_str(), F_OK) != 0) {
         return error(
             "a block device needs {}: install the package duplex-fuse, or say `export nbd` in "

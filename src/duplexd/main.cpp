@@ -1,13 +1,13 @@
 // duplexd RESOURCE [--ready-fd=N]: the process of one resource. drbdsetup new-resource starts it, or systemd.
-#include <charconv>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <unistd.h>
 
 #include <fmt/format.h>
 #include <systemd/sd-daemon.h>
 
+#include "control/readiness.hpp"
 #include "duplexd/process.hpp"
 #include "duplexd/self.hpp"
 #include "exports/fuse/loop_helper.hpp"
@@ -28,14 +28,10 @@ Result<Arguments> parse(int argc, char** argv) {
     Arguments arguments;
     for (int i = 1; i < argc; ++i) {
         const std::string_view word = argv[i];
-        constexpr std::string_view ready = "--ready-fd=";
-        if (word.starts_with(ready)) {
-            const std::string_view digits = word.substr(ready.size());
-            const auto [end, failed] =
-                std::from_chars(digits.data(), digits.data() + digits.size(), arguments.ready_fd);
-            if (failed != std::errc() || end != digits.data() + digits.size() || arguments.ready_fd < 0) {
-                return error("--ready-fd: '{}' is no file descriptor", digits);
-            }
+        const Result<std::optional<int>> ready_fd = control::ready_fd_from(word);
+        if (!ready_fd) return ready_fd.error();
+        if (*ready_fd) {
+            arguments.ready_fd = **ready_fd;
         } else if (word.starts_with('-')) {
             return error("unrecognized option '{}'", word);
         } else if (!arguments.resource.empty()) {
@@ -46,13 +42,6 @@ Result<Arguments> parse(int argc, char** argv) {
     }
     if (arguments.resource.empty()) return error("no resource given");
     return arguments;
-}
-
-void report(int ready_fd, std::string_view text) {
-    if (ready_fd < 0) return;
-    // Whoever waits may have gone; then nobody needs to know.
-    [[maybe_unused]] const ssize_t written = write(ready_fd, text.data(), text.size());
-    close(ready_fd);
 }
 
 Result<std::unique_ptr<duplexd::Process>> start(const std::string& resource) {
@@ -76,10 +65,10 @@ int main(int argc, char** argv) {
     if (!process) {
         runtime::log_format(engine::LogLevel::error, "drbd {}: {}", arguments->resource,
                             process.error().text);
-        report(arguments->ready_fd, process.error().text);
+        control::report_ready(arguments->ready_fd, process.error().text);
         return 1;
     }
-    report(arguments->ready_fd, "ready");
+    control::report_ready(arguments->ready_fd, "ready");
     sd_notify(0, "READY=1");
     (*process)->run();
     sd_notify(0, "STOPPING=1");

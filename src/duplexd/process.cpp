@@ -84,14 +84,17 @@ void Process::run() {
 // Everything that the turn's completions made ready goes on here; the loop gathers what comes out of it.
 void Process::turn() {
     dead_exports_.clear();
-    const auto claim = [this](unsigned minor) -> const control::MinorClaim* {
-        const auto found = minors_.find(minor);
-        return found == minors_.end() ? nullptr : &found->second.claim;
-    };
     do {
         resource_->run();
-    } while (resync_order_->settle(*resource_, claim));
+    } while (resync_order_->stale() && settle_resync_order());
     if (going_down_ && ended_) loop_->stop();
+}
+
+bool Process::settle_resync_order() {
+    return resync_order_->settle(*resource_, [this](unsigned minor) -> const control::MinorClaim* {
+        const auto found = minors_.find(minor);
+        return found == minors_.end() ? nullptr : &found->second.claim;
+    });
 }
 
 void Process::wait_for_tools() {

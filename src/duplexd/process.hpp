@@ -65,6 +65,7 @@ class Process final : public control::Service,
     Process(std::string resource, const Settings& settings, const control::RunDir& run_dir,
             std::unique_ptr<runtime::Loop> loop);
     Status open();
+    bool settle_resync_order();
     void wait_for_tools();
     void tools_are_there(int result);
 

@@ -53,7 +53,6 @@ void ResyncOrder::publish(const engine::VolumeStatus& volume, const engine::Resy
 }
 
 bool ResyncOrder::settle(engine::Resource& resource, const FindClaim& claim) {
-    if (!stale_) return false;
     stale_ = false;
     const engine::ResourceStatus status = resource.status();
     std::map<unsigned, engine::ResyncAfter> own;

@@ -24,6 +24,8 @@ class ResyncOrder {
 
     // A volume of ours may have changed.
     void changed() { stale_ = true; }
+    // There is something to settle().
+    bool stale() const { return stale_; }
     using FindClaim = std::function<const control::MinorClaim*(unsigned minor)>;
     // true: volumes were told to pause or go on, and the engine has to run.
     bool settle(engine::Resource& resource, const FindClaim& claim);

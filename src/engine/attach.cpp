@@ -29,8 +29,7 @@ Task<Reply> Device::attach(AttachCommand command) {
     const std::optional<meta::MetaIndex> index = index_of(command.meta_index);
     if (!index || index->is_internal() != (command.data_path == command.meta_path))
         co_return Reply{error_code::bad_meta_index, {}};
-    if (command.options.fencing == config::Fencing::resource_and_stonith &&
-        core_.connection.options().protocol == config::Protocol::a)
+    if (stonith_with_protocol_a(command.options, core_.connection.options()))
         co_return Reply{error_code::stonith_and_protocol_a, {}};
 
     const Result<Disk*> data = core_.ports.host.open_disk(command.data_path, std::nullopt);
@@ -357,15 +356,8 @@ Task<Reply> Device::detach(bool force) {
         // A disk that works gets its meta data written, behind the answer; one that hangs does not.
         constexpr uint64_t hangs_ms = 1000;
         const uint64_t now = core_.ports.clock.now_ms();
-        if (now - app.oldest_local_ms().value_or(now) >= hangs_ms) {
-            give_disk_up();
-            co_return Reply{};
-        }
-        State wanted = state();
-        wanted.disk = DiskState::failed;
-        change_state(wanted, ChangeKind::fact);
-        app.abandon_local();
-        peer.abandon_local();
+        const bool hangs = now - app.oldest_local_ms().value_or(now) >= hangs_ms;
+        give_disk_up(hangs);
         co_return Reply{};
     }
     if (!disk) co_return Reply{2, {}};
@@ -384,11 +376,11 @@ Task<Reply> Device::detach(bool force) {
     co_return Reply{static_cast<int>(result), {}};
 }
 
-void Device::give_disk_up() {
+void Device::give_disk_up(bool hangs) {
     State wanted = state();
     wanted.disk = DiskState::failed;
     change_state(wanted, ChangeKind::fact);
-    disk->meta_io.abandon();
+    if (hangs) disk->meta_io.abandon();
     app.abandon_local();
     peer.abandon_local();
 }

@@ -285,19 +285,23 @@ Task<> Connection::clean_up() {
     }
 }
 
+void Connection::lose(TransferLog::Requests& requests) {
+    while (!requests.empty()) {
+        AppRequest& request = requests.pop_front();
+        request.device->app.connection_lost(request);
+    }
+}
+
 // Every write without a barrier ack may be missing at the peer, whether it was acknowledged or not
 // (states 9.8).
 void Connection::clean_transfer_log() {
     transfer_log.close_epoch();
     transfer_log.all_acknowledged();
     log_is_frozen_ = false;
-    for (TransferLog::Requests* list : {&transfer_log.acked_before, &transfer_log.requests(),
-                                        &transfer_log.not_in_an_epoch, &transfer_log.flushes}) {
-        while (!list->empty()) {
-            AppRequest& request = list->pop_front();
-            request.device->app.connection_lost(request);
-        }
-    }
+    lose(transfer_log.acked_before);
+    lose(transfer_log.requests());
+    lose(transfer_log.not_in_an_epoch);
+    lose(transfer_log.flushes);
 }
 
 // Reads and flushes start anew when I/O goes on.
@@ -306,12 +310,8 @@ void Connection::freeze_transfer_log() {
     transfer_log.all_acknowledged();
     log_is_frozen_ = true;
     for (AppRequest& request : transfer_log.requests()) request.device->app.freeze(request);
-    for (TransferLog::Requests* list : {&transfer_log.not_in_an_epoch, &transfer_log.flushes}) {
-        while (!list->empty()) {
-            AppRequest& request = list->pop_front();
-            request.device->app.connection_lost(request);
-        }
-    }
+    lose(transfer_log.not_in_an_epoch);
+    lose(transfer_log.flushes);
 }
 
 bool Connection::resend_frozen() {
@@ -398,8 +398,7 @@ int conflict_in(const config::NetOptions& options, const Core& core) {
     if (options.on_congestion != config::OnCongestion::block && options.protocol != config::Protocol::a)
         return error_code::congestion_not_protocol_a;
     for (const auto& [number, device] : core.devices)
-        if (options.protocol == config::Protocol::a && device->disk &&
-            device->disk->options.fencing == config::Fencing::resource_and_stonith)
+        if (device->disk && stonith_with_protocol_a(device->disk->options, options))
             return error_code::stonith_and_protocol_a;
     const auto unknown = [](const std::string& name) { return !name.empty() && !digest_from_name(name); };
     if (unknown(options.cram_hmac_alg)) return error_code::auth_alg;

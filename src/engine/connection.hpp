@@ -138,6 +138,7 @@ class Connection final : public LinkUser {
     Task<Outcome> establish();
     Task<> pause_before_retry();
     Task<> clean_up();
+    static void lose(TransferLog::Requests& requests);
     void clean_transfer_log();
     void freeze_transfer_log();
     void stop_receiving();

@@ -39,8 +39,8 @@ class Core {
     Device* find(unsigned number);
     std::vector<Device*> all_devices();
     uint32_t active_peer_writes() const;
-    // How many request objects a resync or verify of ours may hold: what the peer asks for needs some too, or
-    // the answers behind it would never be read.
+    // Resyncs and verifies of ours may hold half of the request objects together: what the peer asks for
+    // needs some too, or the answers behind it would never be read.
     bool room_for_own_request() const;
     const Device* other_primary_at_peer(const Device& device) const;
 

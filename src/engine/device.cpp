@@ -185,8 +185,7 @@ Task<Reply> Device::new_current_uuid_command(bool clear_bitmap) {
 
 Task<Reply> Device::change_disk_options(config::DiskOptions options) {
     if (!disk) co_return Reply{error_code::no_disk, {}};
-    if (options.fencing == config::Fencing::resource_and_stonith &&
-        core_.connection.options().protocol == config::Protocol::a)
+    if (stonith_with_protocol_a(options, core_.connection.options()))
         co_return Reply{error_code::stonith_and_protocol_a, {}};
     options.size_sectors = user_size_sectors_;
     const bool updates_changed = options.al_updates != disk->options.al_updates;

@@ -102,8 +102,8 @@ class Device final : public Volume {
     Task<Reply> attach(AttachCommand command);
     Task<Reply> detach(bool force);
     // At once, whatever it is doing (detach --force, disk-timeout): Failed, and nobody waits for it any more.
-    // It becomes Diskless when it has let go of everything.
-    void give_disk_up();
+    // It becomes Diskless when it has let go of everything. hangs: its meta data are left as they are, too.
+    void give_disk_up(bool hangs);
     std::unique_ptr<LocalDisk> disk;
     Bitmap bitmap;
     bool has_disk(DiskState at_least) const { return disk && state_.disk >= at_least; }
@@ -237,6 +237,7 @@ class Device final : public Volume {
         meta::Layout layout;
         uint32_t al_slots;
     };
+    Task<int> change_quietly(uint64_t new_size_sectors, NewArea area, bool new_is_clean);
     Task<int> change_size(uint64_t new_size_sectors, NewArea area, bool new_is_clean);
     Task<> move_area(NewArea area);
     Task<Reply> change_al_slots();

@@ -80,26 +80,24 @@ void Device::apply_state(const ChangeDecision& decision, bool logged) {
     const bool still_primary = old_state.role == Role::primary ||
                                (old_state.peer == Role::primary && new_state.conn >= ConnState::connected);
     bool new_generation = false;
+    const auto begin_generation = [&](NewGeneration kind) {
+        new_generation = true;
+        UuidSet set = uuids();
+        start_generation(set, kind);
+        set_uuids(set);
+    };
     if (disk && source_ends && new_state.disk == DiskState::up_to_date) {
         const bool finished = resync.target_finished();
         own_generation = !finished && !resync.target_may_have_finished();
         if (still_primary && finished) resync_succeeded(false);
-        if (still_primary && !own_generation) {
-            new_generation = true;
-            UuidSet set = uuids();
-            start_generation(set, finished ? NewGeneration::from_current : NewGeneration::beside_bitmap);
-            set_uuids(set);
-        }
+        if (still_primary && !own_generation)
+            begin_generation(finished ? NewGeneration::from_current : NewGeneration::beside_bitmap);
     }
     // Demoted while Ahead, it has data that the peer lacks, and the superblock is about to say that it is no
     // Primary.
     if (disk && old_state.role == Role::primary && new_state.role != Role::primary &&
-        new_state.conn == ConnState::ahead && uuids().bitmap == 0) {
-        new_generation = true;
-        UuidSet set = uuids();
-        start_generation(set, NewGeneration::from_current);
-        set_uuids(set);
-    }
+        new_state.conn == ConnState::ahead && uuids().bitmap == 0)
+        begin_generation(NewGeneration::from_current);
     // I28: no write that was waiting for the lost peer completes before the new generation is on stable
     // storage.
     const bool hold =

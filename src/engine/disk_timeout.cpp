@@ -43,7 +43,7 @@ void DiskTimeout::check() {
         return;
     }
     device_.log(LogLevel::warning, "Local backing device failed to meet the disk-timeout");
-    device_.give_disk_up();
+    device_.give_disk_up(true);
 }
 
 }  // namespace duplex::engine

@@ -13,6 +13,12 @@ namespace duplex::engine {
 
 class Core;
 
+// What TCP has taken is complete under protocol A, and its data are gone: with I/O frozen for fencing it
+// could not be sent again (states 3.5, 4.1).
+inline bool stonith_with_protocol_a(const config::DiskOptions& disk, const config::NetOptions& net) {
+    return disk.fencing == config::Fencing::resource_and_stonith && net.protocol == config::Protocol::a;
+}
+
 class Fencing {
   public:
     explicit Fencing(Core& core) : core_(core) {}

@@ -102,34 +102,33 @@ Task<int> Device::determine_size(uint64_t user_size_sectors, uint16_t flags,
     if (stays && size.size_sectors == size_sectors_ &&
         size.size_sectors == disk->meta_io.superblock.la_size_sectors)
         co_return 0;
-    DiskUse use(*this);
-    app.suspend();
-    while (app.in_flight() > 0) {
-        auto woken = core_.changed.wait();
-        co_await woken;
-    }
-    Task<int> changed = change_size(size.size_sectors, area, (flags & wire::Sizes::no_resync) != 0);
-    const int error = co_await changed;
-    app.resume();
-    if (error) meta_io_failed(error);
-    co_return error;
+    Task<int> changed = change_quietly(size.size_sectors, area, (flags & wire::Sizes::no_resync) != 0);
+    co_return co_await changed;
 }
 
 // The option al-extents of an attached disk.
 Task<Reply> Device::change_al_slots() {
-    if (!disk || area_now().al_slots == disk->al.slots()) co_return Reply{};
+    if (!disk) co_return Reply{};
+    const NewArea area{disk->meta_io.layout(), area_now().al_slots};
+    if (area.al_slots == disk->al.slots()) co_return Reply{};
+    Task<int> changed = change_quietly(size_sectors_, area, false);
+    const int error = co_await changed;
+    co_return error ? Reply{error_code::meta_io, fmt::format("error {}", error)} : Reply{};
+}
+
+// With nothing of the applications' under way; an error costs the disk.
+Task<int> Device::change_quietly(uint64_t new_size_sectors, NewArea area, bool new_is_clean) {
     DiskUse use(*this);
     app.suspend();
     while (app.in_flight() > 0) {
         auto woken = core_.changed.wait();
         co_await woken;
     }
-    const NewArea area{disk->meta_io.layout(), area_now().al_slots};
-    Task<int> changed = change_size(size_sectors_, area, false);
+    Task<int> changed = change_size(new_size_sectors, area, new_is_clean);
     const int error = co_await changed;
     app.resume();
     if (error) meta_io_failed(error);
-    co_return error ? Reply{error_code::meta_io, fmt::format("error {}", error)} : Reply{};
+    co_return error;
 }
 
 // With a log of another size or place nothing of the old one may be in use: barrier acks are waited for.

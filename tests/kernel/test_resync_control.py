@@ -58,13 +58,19 @@ def test_fixed_rate(pair):
     pair.compare()
 
 
-@pytest.mark.feature("Resync: controller (c-plan-ahead, c-fill-target)")
-def test_controller_speeds_up(pair):
-    """From a rate that would take a minute it finds a better one."""
-    configuration = conf.fast(pair.left, pair.right, rate="250k").replace("c-plan-ahead 0", "c-plan-ahead 5; c-fill-target 512k")
+def controlled(pair, rate, options):
+    """A resync of 16 MiB by the controller has begun; its target."""
+    configuration = conf.fast(pair.left, pair.right, rate=rate).replace("c-plan-ahead 0", f"c-plan-ahead 5; {options}")
     _, secondary = pair.behind(16, configuration)
     pair.reconnect()
     secondary.await_connection("SyncTarget")
+    return secondary
+
+
+@pytest.mark.feature("Resync: controller (c-plan-ahead, c-fill-target)")
+def test_controller_speeds_up(pair):
+    """From a rate that would take a minute it finds a better one."""
+    secondary = controlled(pair, "250k", "c-fill-target 512k")
     assert took(pair) < 25
     has_content(secondary, 16)
     pair.compare()
@@ -72,10 +78,7 @@ def test_controller_speeds_up(pair):
 
 @pytest.mark.feature("Resync: controller (c-max-rate)")
 def test_controller_keeps_to_its_limit(pair):
-    configuration = conf.fast(pair.left, pair.right, rate="4M").replace("c-plan-ahead 0", "c-plan-ahead 5; c-fill-target 4M; c-max-rate 4M")
-    _, secondary = pair.behind(16, configuration)
-    pair.reconnect()
-    secondary.await_connection("SyncTarget")
+    controlled(pair, "4M", "c-fill-target 4M; c-max-rate 4M")
     assert took(pair) > 3.4
     pair.compare()
 

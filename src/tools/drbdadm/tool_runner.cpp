@@ -20,6 +20,7 @@
 
 #include "config/quote.hpp"
 #include "config/report.hpp"
+#include "control/program_path.hpp"
 
 namespace duplex::drbdadm {
 namespace {
@@ -150,10 +151,9 @@ std::string ToolRunner::find_program(const std::string& name) const {
         if (end > 0 && is_executable(candidate)) return candidate;
         path.remove_prefix(std::min(end + 1, path.size()));
     }
-    std::error_code problem;
-    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", problem);
-    if (problem) return {};
-    std::string beside = (self.parent_path() / name).string();
+    const std::string directory = control::program_directory();
+    if (directory.empty()) return {};
+    std::string beside = directory + name;
     return is_executable(beside) ? beside : std::string();
 }
 
