@@ -171,6 +171,27 @@ TEST_F(FencingTest, ARestartedPeerIsResynced) {
     EXPECT_EQ(nodes.difference(), "");
 }
 
+// The peer is back, but without its disk: what is not sent to it must not pass for equal when it attaches.
+TEST_F(FencingTest, APeerThatComesBackDisklessLacksWhatWasFrozen) {
+    TwoNodes nodes(8, with(Fencing::resource_and_stonith));
+    nodes.mirrored();
+    answer(nodes, 1);
+    nodes.cable().cut();
+    for (uint8_t i = 0; i < 20; ++i) nodes.start_write(0, i * 64u, 8, i);
+    ASSERT_TRUE(nodes.run_until(
+        [&] { return nodes.state(0).susp_fen && nodes.state(1).conn < ConnState::connected; }));
+    ASSERT_TRUE(
+        nodes.command(1, [](engine::Resource& r, engine::Done done) { r.detach(0, false, std::move(done)); })
+            .ok());
+    nodes.cable().mend();
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.ended() == 20; }));
+    EXPECT_EQ(nodes.errors(), 0u);
+    EXPECT_FALSE(nodes.state(0).susp_fen);
+    ASSERT_TRUE(nodes.attach(1).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
 TEST_F(FencingTest, ResourceOnlyGoesOnMeanwhile) {
     TwoNodes nodes(8, with(Fencing::resource_only));
     nodes.mirrored();

@@ -130,6 +130,36 @@ TEST_F(VerifyTest, AReadErrorIsADifference) {
     }
 }
 
+// A block that cannot be read is in nobody's way; one that lacks a write is older than what was acknowledged.
+TEST_F(VerifyTest, AWriteThatADiskLacksEndsIt) {
+    for (const unsigned source : {0u, 1u})
+        for (const unsigned broken : {0u, 1u}) {
+            TwoNodes nodes(8, [](Scenario& s) {
+                s.disk.on_io_error = config::OnIoError::pass_on;
+                s.disk.resync_rate_kib = 1000;
+            });
+            nodes.mirrored();
+            ASSERT_EQ(nodes.write(0, 800, 8, 1), 0);
+            ASSERT_TRUE(nodes.command(source, verify()).ok());
+            nodes.node(broken).data_disk().broken = {800, 801, 100, false, true};
+            EXPECT_EQ(nodes.write(0, 800, 8, 2), 0) << "the other disk has it";
+            ASSERT_TRUE(nodes.run_until([&] {
+                return nodes.state(0).conn == ConnState::connected &&
+                       nodes.state(1).conn == ConnState::connected;
+            }));
+            nodes.run_for(100);
+            EXPECT_EQ(nodes.state(broken).disk, engine::DiskState::inconsistent);
+            EXPECT_EQ(nodes.state(1 - broken).pdsk, engine::DiskState::inconsistent);
+            std::vector<uint8_t> data;
+            EXPECT_EQ(nodes.read(0, 800, 8, data), 0);
+            EXPECT_EQ(data, std::vector<uint8_t>(4096, 2));
+            nodes.node(broken).data_disk().broken = {};
+            ASSERT_TRUE(nodes.secondary(0).ok());
+            reconnect(nodes);
+            EXPECT_EQ(nodes.difference(), "");
+        }
+}
+
 TEST_F(VerifyTest, IsRefusedWhereItCannotRun) {
     TwoNodes without(8, [](Scenario& s) { s.net.verify_alg = ""; });
     without.mirrored();

@@ -400,6 +400,12 @@ void Device::data_io_failed(int error, bool read) {
     if (policy == config::OnIoError::pass_on) {
         log(LogLevel::error, "Local IO failed ({}, error {}).", read ? "read" : "write", error);
         if (state_.disk <= DiskState::inconsistent) return;
+        // While it verifies, a disk counts as UpToDate (S6): not one that lacks a write. The peer hears of
+        // the end first, because a kernel takes no other for it.
+        if (!read && is_verify(state_.conn)) {
+            wanted.conn = ConnState::connected;
+            change_state(wanted, ChangeKind::fact);
+        }
         wanted.disk = DiskState::inconsistent;
     } else {
         log(LogLevel::error, "Local IO failed ({}, error {}). Detaching...", read ? "read" : "write", error);

@@ -519,11 +519,10 @@ Task<Reply> Connection::change_options(config::NetOptions options) {
     }
     for (const auto& [number, device] : core_.devices) {
         const ConnState conn = device->state().conn;
-        const bool verifies = conn == ConnState::verify_s || conn == ConnState::verify_t;
         const bool busy = conn >= ConnState::sync_source && conn <= ConnState::paused_sync_t;
-        if (busy && !verifies && options.csums_alg != options_.csums_alg)
+        if (busy && !is_verify(conn) && options.csums_alg != options_.csums_alg)
             co_return Reply{error_code::csums_during_resync, {}};
-        if (verifies && options.verify_alg != options_.verify_alg)
+        if (is_verify(conn) && options.verify_alg != options_.verify_alg)
             co_return Reply{error_code::verify_running, {}};
     }
     options_ = options;

@@ -147,10 +147,11 @@ Task<> Fencing::fence_and_forget() {
 // ---- thawing (states 15.3, 15.4)
 // ------------------------------------------------------------------------------------
 
-Task<bool> Fencing::new_generation() {
+Task<bool> Fencing::new_generation(bool (*concerned)(const Device&)) {
     bool any = false;
     for (Device* device : core_.all_devices()) {
-        if (!std::exchange(device->new_uuid_pending, false)) continue;
+        if (!device->new_uuid_pending || !concerned(*device)) continue;
+        device->new_uuid_pending = false;
         any = true;
         if (!device->disk) {
             // Nothing that can be attached or connected later may pass for what the applications saw.
@@ -169,6 +170,10 @@ Task<> Fencing::thaw_after_reconnect() {
             return entry.second->state().conn >= ConnState::connected;
         });
     };
+    if (!core_.susp_fen || !connected()) co_return;
+    // A peer whose disk is gone meanwhile is sent nothing: it must not pass for equal when it attaches.
+    Task<bool> ahead = new_generation([](const Device& device) { return !replicate(device.state()); });
+    co_await ahead;
     if (!core_.susp_fen || !connected()) co_return;
     if (core_.connection.resend_frozen()) {
         for (const auto& [number, device] : core_.devices) device->new_uuid_pending = false;

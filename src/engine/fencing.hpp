@@ -12,6 +12,7 @@
 namespace duplex::engine {
 
 class Core;
+class Device;
 
 // What TCP has taken is complete under protocol A, and its data are gone: with I/O frozen for fencing it
 // could not be sent again (states 3.5, 4.1).
@@ -35,8 +36,9 @@ class Fencing {
     // the data get a generation of their own, and another connection resyncs them (3.3 d). false: there was
     // no generation due.
     Task<bool> part();
-    // The generation that was due when I/O was frozen (15.4), on stable storage; false: none was.
-    Task<bool> new_generation();
+    // The generation that was due when I/O was frozen (15.4), on stable storage, of the volumes concerned;
+    // false: none was.
+    Task<bool> new_generation(bool (*concerned)(const Device&) = [](const Device&) { return true; });
     // After the end of a resync as source.
     void unfence_peer();
 

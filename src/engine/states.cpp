@@ -26,10 +26,6 @@ constexpr bool is_one_of(ConnState conn, std::initializer_list<ConnState> list) 
     return false;
 }
 
-constexpr bool is_verify(ConnState conn) {
-    return conn == verify_s || conn == verify_t;
-}
-
 constexpr bool is_starting_sync(ConnState conn) {
     return conn == starting_sync_s || conn == starting_sync_t;
 }
@@ -327,7 +323,10 @@ class Sanitiser {
     }
 
     void s3_no_resync_without_disk() {
-        if (n_.conn <= connected || (n_.disk > failed && n_.pdsk > failed)) return;
+        // Deviation from the kernel, where S6 would call a peer's disk that lacks a write UpToDate for as
+        // long as a verify runs.
+        const bool peer_lacks_data = is_verify(o_.conn) && is_verify(n_.conn) && n_.pdsk < up_to_date;
+        if (n_.conn <= connected || (n_.disk > failed && n_.pdsk > failed && !peer_lacks_data)) return;
         warning_ = is_verify(o_.conn) ? SanitiseWarning::aborted_verify : SanitiseWarning::aborted_resync;
         // Deviation from the kernel, where S5 would now call the stale disk UpToDate because the good one
         // went away before the resync proper, and a Primary would go on with old data (states 2.5, last but

@@ -102,6 +102,9 @@ bool is_cluster_wide(const State& old_state, const State& new_state);
 
 // ---- consequences -----------------------------------------------------------------------------------------
 
+constexpr bool is_verify(ConnState conn) {
+    return conn == ConnState::verify_s || conn == ConnState::verify_t;
+}
 // I/O is suspended for whatever reason.
 constexpr bool is_suspended(const State& state) {
     return state.susp || state.susp_nod || state.susp_fen;

@@ -257,6 +257,14 @@ TEST(Sanitise, S1ToS3) {
             {"S3", "VerifyS Secondary/Secondary UpToDate/UpToDate",
              "VerifyS Secondary/Secondary UpToDate/Diskless",
              "Connected Secondary/Secondary UpToDate/Diskless", SanitiseWarning::aborted_verify},
+            // Deviation: the peer's disk lacks a write.
+            {"S3", "VerifyS Secondary/Secondary UpToDate/UpToDate",
+             "VerifyS Secondary/Secondary UpToDate/Inconsistent",
+             "Connected Secondary/Secondary UpToDate/Inconsistent", SanitiseWarning::aborted_verify},
+            // A block that cannot be read ends no verify.
+            {"S6", "VerifyS Secondary/Secondary UpToDate/UpToDate",
+             "VerifyS Secondary/Secondary Inconsistent/UpToDate",
+             "VerifyS Secondary/Secondary UpToDate/UpToDate"},
         },
         connected_context());
 }

@@ -11,10 +11,6 @@ namespace {
 // As for a resync: asking for more would only queue up behind what is not sent yet.
 constexpr uint64_t unsent_bytes_max = 256 << 10;
 
-bool is_verify(ConnState conn) {
-    return conn == ConnState::verify_s || conn == ConnState::verify_t;
-}
-
 }  // namespace
 
 Verify::~Verify() {
