@@ -240,6 +240,7 @@ void Checker::follow(Node& node) {
     // After an I/O error with pass_on the disk's data count for nothing any more.
     if (was.disk == DiskState::up_to_date && now.disk == DiskState::inconsistent && !is_target(now.conn))
         oracle_.discard_ordered(side);
+    if (was.conn == ConnState::ahead && now.conn == ConnState::sync_source) ++returns_;
     if (is_target(now.conn) && !is_target(was.conn)) {
         ++resyncs_;
         // The configuration has the administrator's word for it.

@@ -46,6 +46,8 @@ class Checker {
     void final_check();
 
     uint64_t resyncs() const { return resyncs_; }
+    // How often a node that had pulled ahead has begun to bring its peer up again.
+    uint64_t returns() const { return returns_; }
     uint64_t divergence_checks() const { return divergence_checks_; }
 
   private:
@@ -78,6 +80,7 @@ class Checker {
     bool resynced_ = false;  // in this connection, to the end
     uint64_t next_divergence_check_us_ = 0;
     uint64_t resyncs_ = 0;
+    uint64_t returns_ = 0;
     uint64_t divergence_checks_ = 0;
 };
 

@@ -61,6 +61,7 @@ class Simulation {
     void calm();
     void tidy(Node& node);
     bool at_rest();
+    bool load_is_too_much() const;
 
     Scheduler scheduler_;
     Verdict verdict_;
@@ -77,7 +78,7 @@ class Simulation {
     std::array<unsigned, 2> diskless_seen_{};
     uint64_t mend_us_ = 0;
     uint64_t heal_us_ = 0;
-    bool calm_ = false;
+    uint64_t returns_before_ = 0;  // the faults stopped
 };
 
 }  // namespace duplex::sim
