@@ -203,6 +203,7 @@ void Checker::follow(Node& node) {
         const bool both = oracle_.founded() && open && peer.device() && peer.device()->is_primary();
         if (both) oracle_.parted();
     }
+    follow_congestion(side, was, now);
     // The way from one connection to the next waits for what came over the old one.
     if (now.conn == ConnState::stand_alone || now.conn == ConnState::unconnected ||
         now.conn == ConnState::wf_connection)
@@ -240,7 +241,6 @@ void Checker::follow(Node& node) {
     // After an I/O error with pass_on the disk's data count for nothing any more.
     if (was.disk == DiskState::up_to_date && now.disk == DiskState::inconsistent && !is_target(now.conn))
         oracle_.discard_ordered(side);
-    if (was.conn == ConnState::ahead && now.conn == ConnState::sync_source) ++returns_;
     if (is_target(now.conn) && !is_target(was.conn)) {
         ++resyncs_;
         // The configuration has the administrator's word for it.
@@ -260,6 +260,27 @@ void Checker::follow(Node& node) {
     in_sync_ = in_sync;
 }
 
+// Nothing was in flight when it came back: whatever makes it pull ahead again (states 17) has been written
+// since, or was waiting then. A write of the simulation touches two extents at most.
+void Checker::follow_congestion(unsigned side, State was, State now) {
+    std::optional<Oracle::Amount>& before = seen_[side].ended_before_return;
+    if (now.conn < ConnState::connected) before.reset();
+    if (was.conn == ConnState::ahead && now.conn == ConnState::sync_source) {
+        ++returns_;
+        before = oracle_.ended(side);
+    }
+    if (now.conn != ConnState::ahead || was.conn == ConnState::ahead || !before) return;
+    const config::NetOptions& net = scenario_.net;
+    const uint64_t writes = oracle_.issued(side).writes - before->writes;
+    const uint64_t sectors = oracle_.issued(side).sectors - before->sectors;
+    const bool filled = net.congestion_fill_sectors > 0 && sectors >= net.congestion_fill_sectors;
+    if (!filled && 2 * writes < net.congestion_extents)
+        verdict_.fail(
+            "node {}: pulls ahead again without congestion: {} writes, {} sectors since it came back", side,
+            writes, sectors);
+    before.reset();
+}
+
 void Checker::before_stop(Node& node) {
     snapshots_[node.side()] = oracle_.snapshot(node.side());
 }
@@ -268,6 +289,7 @@ void Checker::after_stop(Node& node, bool power) {
     Seen& seen = seen_[node.side()];
     seen.state = State{};
     seen.open_to_users = false;
+    seen.ended_before_return.reset();
     seen.size_sectors = 0;
     ++seen.session;
     in_sync_ = false;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 
 #include "sim/node.hpp"
 #include "sim/oracle.hpp"
@@ -57,12 +58,15 @@ class Checker {
         uint32_t stored_flags = 0;  // of the superblock on stable storage
         uint64_t size_sectors = 0;
         uint64_t session = 0;
+        // What had ended when the node came back from Ahead, until it pulls ahead again.
+        std::optional<Oracle::Amount> ended_before_return;
     };
 
     void check_state(const Node& node) const;
     void check_stored(const Node& node, const meta::Superblock& stored) const;
     void check_generations(const Node& node) const;
     void follow(Node& node);
+    void follow_congestion(unsigned side, engine::State was, engine::State now);
     bool on_its_own(const Node& node) const;
     bool covered(BitNr block) const;
     bool generations_tell() const;

@@ -111,6 +111,34 @@ TEST_F(CheckerTest, ASyncTargetOfAnotherGeneration) {
     expect("I36");
 }
 
+TEST_F(CheckerTest, AheadAgainWithoutCongestion) {
+    nodes_.scenario.net.congestion_fill_sectors = 64;
+    nodes_.scenario.net.congestion_extents = 67;
+    const auto become = [&](engine::ConnState conn) {
+        auto* device = const_cast<engine::Device*>(nodes_.node(0).device());
+        engine::State wanted = device->state();
+        wanted.conn = conn;
+        wanted.pdsk = engine::DiskState::inconsistent;
+        ASSERT_TRUE(wire::is_success(device->change_state(wanted, engine::ChangeKind::wish)));
+        checker_.after_run(nodes_.node(0));
+    };
+    const auto write = [&](uint32_t sectors) {
+        return oracle_.issue(0, engine::Op::write, Sector(8), sectors, true, 0);
+    };
+    become(engine::ConnState::ahead);
+    const WriteId waiting = write(24);
+    become(engine::ConnState::sync_source);
+    const WriteId later = write(40);
+    become(engine::ConnState::ahead);
+    EXPECT_FALSE(verdict_.failed()) << verdict_.text();
+    oracle_.failed(waiting);
+    become(engine::ConnState::sync_source);
+    oracle_.failed(later);
+    write(23);
+    become(engine::ConnState::ahead);
+    EXPECT_TRUE(verdict_.text().starts_with("node 0: pulls ahead again")) << verdict_.text();
+}
+
 TEST_F(CheckerTest, ADeviceLargerThanItsDisk) {
     nodes_.node(1).data_disk().enlarge(4096);
     ASSERT_TRUE(nodes_.node(1).data_disk().refresh_size().ok());

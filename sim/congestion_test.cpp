@@ -62,6 +62,35 @@ TEST_F(CongestionTest, AheadAgainInTheMiddleOfTheResync) {
     EXPECT_EQ(nodes.difference(), "");
 }
 
+// A load that exceeds the limit before the peer's first answer: the peer is never in sync, as in the kernel,
+// but the node keeps coming back, and when the load ends so does the resync.
+TEST_F(CongestionTest, UnderALoadThatIsAlwaysTooMuchItKeepsTrying) {
+    TwoNodes nodes(8, slow_link(config::OnCongestion::pull_ahead, 64, 1000));
+    nodes.mirrored();
+    for (int i = 0; i < 40; ++i) load(nodes, 40);
+    const size_t pulled = nodes.journal.count("Congestion-fill");
+    EXPECT_GE(pulled, 3u);
+    EXPECT_LE(nodes.journal.count("conn( Ahead -> SyncSource )"), pulled);
+    EXPECT_GE(nodes.journal.count("conn( Ahead -> SyncSource )") + 1, pulled);
+    EXPECT_EQ(nodes.errors(), 0u);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync() && nodes.ended() == 40 * 60; }));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+// What was in flight before, or went to the own disk only, is no reason to pull ahead again.
+TEST_F(CongestionTest, BackFromAheadItCountsFromTheBeginning) {
+    constexpr uint32_t fill = 256;
+    TwoNodes nodes(8, slow_link(config::OnCongestion::pull_ahead, fill, 1000));
+    nodes.mirrored();
+    load(nodes, 40);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).conn == ConnState::sync_source; }, 60'000));
+    constexpr uint32_t writes = fill / 32 - 1;
+    for (uint32_t i = 0; i < writes; ++i) nodes.start_write(0, i * 40, 32, 0xee);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync() && nodes.ended() == 60 + writes; }));
+    EXPECT_EQ(nodes.journal.count("Congestion-fill"), 1u);
+    EXPECT_EQ(nodes.difference(), "");
+}
+
 TEST_F(CongestionTest, TheConnectionIsLostWhileAhead) {
     for (const bool crash : {false, true}) {
         TwoNodes nodes(8, slow_link(config::OnCongestion::pull_ahead, 256, 1000));

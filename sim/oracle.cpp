@@ -124,6 +124,8 @@ WriteId Oracle::issue(unsigned node, engine::Op op, Sector sector, uint32_t size
     const uint64_t tag = op == engine::Op::write ? tag_magic | uint64_t{id} << 8 | node : 0;
     writes_.push_back({tag, node, sector, size_sectors, ++sequence_, 0, in_contact, session});
     under_way_[node].push_back(id);
+    ++issued_[node].writes;
+    issued_[node].sectors += size_sectors;
     if (journal_.traces(sector.value, size_sectors))
         journal_.add("trace", fmt::format("issued: {}", describe(id)));
     Branch& branch = *branch_[node];
@@ -151,6 +153,8 @@ void Oracle::end(WriteId id) {
         journal_.add("trace", fmt::format("ended: {}", describe(id)));
     w.ended = ++sequence_;
     std::erase(under_way_[w.node], id);
+    ++ended_[w.node].writes;
+    ended_[w.node].sectors += w.size_sectors;
 }
 
 void Oracle::node_died(unsigned node) {

@@ -122,6 +122,13 @@ class Oracle {
     // Blocks (of 4 KiB) with a sector that differs between the disks, among all that were ever written.
     std::vector<BitNr> differing_blocks() const;
     bool under_way(uint64_t first_sector, uint64_t size_sectors) const;
+    struct Amount {
+        uint64_t writes = 0;
+        uint64_t sectors = 0;
+    };
+    // Of this node's applications, ever.
+    const Amount& issued(unsigned node) const { return issued_[node]; }
+    const Amount& ended(unsigned node) const { return ended_[node]; }
     uint64_t writes_completed() const { return writes_completed_; }
     uint64_t reads_checked() const { return reads_checked_; }
 
@@ -173,6 +180,8 @@ class Oracle {
     std::array<bool, 2> flush_must_fail_{};
     std::array<uint64_t, 2> last_flush_{};
     std::array<std::vector<WriteId>, 2> under_way_;
+    std::array<Amount, 2> issued_{};
+    std::array<Amount, 2> ended_{};
     std::array<std::vector<WriteId>, 2> adrift_;  // ended on the other node, and may yet come to this one
     bool founded_ = false;
     uint64_t writes_completed_ = 0;

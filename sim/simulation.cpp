@@ -13,8 +13,8 @@ namespace {
 constexpr uint64_t second_us = 1'000'000;
 constexpr uint64_t set_up_limit_us = 600 * second_us;
 constexpr uint64_t calm_limit_us = 900 * second_us;
-// More than that in a second is a loop that does not end. Where time passes its limits are enough: a resync of a
-// few hundred MiB at the lowest rate, under a busy load, takes millions of events.
+// More than that in a second is a loop that does not end. Where time passes its limits are enough: a resync
+// of a few hundred MiB at the lowest rate, under a busy load, takes millions of events.
 constexpr uint64_t events_max = 3'000'000;
 constexpr uint64_t events_per_second_max = 100'000;
 // From Ahead to SyncSource, until the load counts as more than the link can take.
@@ -437,9 +437,10 @@ void Simulation::calm() {
     if (!verdict_.failed()) checker_.final_check();
 }
 
-// Congestion is looked for at every write, in a resync as well (states 17): a load that exceeds the limit before
-// the peer's first answer keeps the peer Behind for as long as it lasts. So it is configured, and no fault; that
-// the node does not come back from Ahead, or the peer is not in sync when the load has ended, is one.
+// Congestion is looked for at every write, in a resync as well (states 17): a load that exceeds the limit
+// before the peer's first answer keeps the peer Behind for as long as it lasts. So it is configured, and no
+// fault; that the node does not come back from Ahead, or the peer is not in sync when the load has ended, is
+// one.
 bool Simulation::load_is_too_much() const {
     return checker_.returns() - returns_before_ >= returns_max;
 }

@@ -1,6 +1,7 @@
 #include "engine/congestion.hpp"
 
 #include "engine/core.hpp"
+#include "engine/sabotage.hpp"
 
 namespace duplex::engine {
 
@@ -28,6 +29,7 @@ void Congestion::check() {
 }
 
 bool Congestion::congested() const {
+    if (sabotage::congestion) return true;
     const config::NetOptions& net = core_.connection.options();
     if (net.congestion_fill_sectors > 0 && in_flight_sectors_ >= net.congestion_fill_sectors) {
         device_.log(LogLevel::info, "Congestion-fill threshold reached");

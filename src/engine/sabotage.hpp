@@ -1,4 +1,4 @@
-// Durability rules that the simulator's own test turns off, one at a time, to see that its checkers notice
+// Rules that the simulator's own test turns off, one at a time, to see that its checkers notice
 // (sim/CMakeLists.txt). Nothing else defines these macros: in every product each of them is false.
 #pragma once
 
@@ -37,6 +37,13 @@ inline constexpr bool barrier_flush = false;
 inline constexpr bool stable_blocks = true;
 #else
 inline constexpr bool stable_blocks = false;
+#endif
+
+// A node pulls ahead only where there is congestion; else it would never catch up with its peer.
+#ifdef DUPLEX_SABOTAGE_CONGESTION
+inline constexpr bool congestion = true;
+#else
+inline constexpr bool congestion = false;
 #endif
 
 }  // namespace duplex::engine::sabotage
