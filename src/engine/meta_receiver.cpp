@@ -171,17 +171,14 @@ void Connection::resync_answer(Device& device, Command command, const wire::Bloc
         device.resync.block_refused(*request);
 }
 
-// Wire protocol 7.6, 8.4: the oldest epoch, with exactly its writes. An epoch that lost writes to conflicts
-// may be skipped, and its count may be with or without them.
+// Wire protocol 7.6, 8.4: an epoch with exactly its writes. A later one may come first: where the last writes
+// of two epochs were on different volumes, a kernel acknowledges them in the order of the volumes. An epoch
+// that lost writes to conflicts may be skipped, and its count may be with or without them.
 void Connection::barrier_ack(const wire::BarrierAck& ack) {
     TransferLog::Requests& log = transfer_log.requests();
     while (!log.empty() && log.front().epoch != ack.barrier && transfer_log.had_conflict(log.front().epoch))
         acknowledge_epoch(log.front().epoch);
-    uint32_t writes = 0;
-    for (AppRequest& request : log) {
-        if (request.epoch != ack.barrier) break;
-        ++writes;
-    }
+    const uint32_t writes = transfer_log.writes_of(ack.barrier);
     const bool conflict = transfer_log.had_conflict(ack.barrier);
     if (writes == 0 && !conflict) {
         drop(ConnState::protocol_error,
@@ -200,11 +197,10 @@ void Connection::barrier_ack(const wire::BarrierAck& ack) {
 }
 
 void Connection::acknowledge_epoch(uint32_t epoch) {
-    TransferLog::Requests& log = transfer_log.requests();
-    while (!log.empty() && log.front().epoch == epoch) {
-        AppRequest& request = log.pop_front();
-        if (request.postponed) transfer_log.not_in_an_epoch.push_back(request);
-        request.device->app.barrier_acked(request);
+    while (AppRequest* request = transfer_log.oldest_of(epoch)) {
+        transfer_log.remove(*request);
+        if (request->postponed) transfer_log.not_in_an_epoch.push_back(*request);
+        request->device->app.barrier_acked(*request);
     }
     transfer_log.forget_conflict(epoch);
     while (!transfer_log.acked_before.empty()) {

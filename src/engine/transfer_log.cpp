@@ -14,6 +14,23 @@ void TransferLog::close_epoch() {
     epoch_writes_ = 0;
 }
 
+uint32_t TransferLog::writes_of(uint32_t epoch) {
+    uint32_t writes = 0;
+    for (const AppRequest& request : log_) {
+        if (is_after(request.epoch, epoch)) break;
+        writes += request.epoch == epoch;
+    }
+    return writes;
+}
+
+AppRequest* TransferLog::oldest_of(uint32_t epoch) {
+    for (AppRequest& request : log_) {
+        if (request.epoch == epoch) return &request;
+        if (is_after(request.epoch, epoch)) break;
+    }
+    return nullptr;
+}
+
 uint32_t TransferLog::barrier_sent(uint64_t now_ms) {
     ensure(unbarriered_writes_ > 0);  // the peer would count an empty epoch's barrier to the next write (7.6)
     unbarriered_writes_ = 0;

@@ -38,6 +38,9 @@ class TransferLog {
     uint64_t last_barrier_ms() const { return last_barrier_ms_; }
 
     Requests& requests() { return log_; }
+    // The writes of an epoch that are in the log; the oldest of them, or nullptr.
+    uint32_t writes_of(uint32_t epoch);
+    AppRequest* oldest_of(uint32_t epoch);
     // Lost with the connection like the writes: reads that the peer is to answer, and writes that it wants
     // again although their epoch is acknowledged.
     Requests not_in_an_epoch;
@@ -47,8 +50,7 @@ class TransferLog {
     // Applications' flushes that wait for the barrier ack of `epoch` and of all before it, in their order.
     Requests flushes;
     bool first_flush_done() {
-        return !flushes.empty() &&
-               (log_.empty() || static_cast<int32_t>(log_.front().epoch - flushes.front().epoch) > 0);
+        return !flushes.empty() && (log_.empty() || is_after(log_.front().epoch, flushes.front().epoch));
     }
     uint32_t epochs_open() const { return epochs_open_; }
     // Its barrier has left: no write of it is still to be sent.
@@ -69,7 +71,9 @@ class TransferLog {
     void all_acknowledged() { epochs_open_ = 0; }
 
   private:
-    Requests log_;
+    static bool is_after(uint32_t epoch, uint32_t other) { return static_cast<int32_t>(epoch - other) > 0; }
+
+    Requests log_;  // the epochs in their order
     uint32_t epoch_ = 0;
     uint32_t epoch_writes_ = 0;
     uint32_t sending_epoch_ = 0;
