@@ -39,5 +39,22 @@ TEST(SplitBrainTest, BothGiveUpHoweverLongTheirHandlersTake) {
     }
 }
 
+// The faster one drops the connection when what it has said is still on its way.
+TEST(SplitBrainTest, BothHearOfItHoweverLateThePackets) {
+    for (uint64_t latency_ms = 1; latency_ms <= 20; ++latency_ms) {
+        TwoNodes nodes(8);
+        split(nodes);
+        nodes.cable().model.latency_us_max = latency_ms * 1000;
+        for (const unsigned side : {0u, 1u}) nodes.node(side).host().model().delay_us_max = 0;
+        ASSERT_TRUE(nodes.connect(0).ok());
+        ASSERT_TRUE(nodes.connect(1).ok());
+        EXPECT_TRUE(nodes.run_until([&] {
+            return nodes.state(0).conn == ConnState::stand_alone &&
+                   nodes.state(1).conn == ConnState::stand_alone;
+        })) << latency_ms;
+        EXPECT_EQ(nodes.journal.count("Split-Brain detected"), 2u) << latency_ms;
+    }
+}
+
 }  // namespace
 }  // namespace duplex::sim

@@ -10,7 +10,6 @@ namespace duplex::engine {
 namespace {
 
 constexpr uint64_t retry_pause_ms = 1000;
-constexpr uint64_t request_check_ms = 1000;
 
 StateChangeRequest conn_request(ConnState conn) {
     return {wire::state_bits::conn_mask, static_cast<uint32_t>(conn) << wire::state_bits::conn_shift};
@@ -139,6 +138,7 @@ void Connection::drop(ConnState why, const std::string& text) {
 void Connection::go_stand_alone(const std::string& text) {
     if (state_ <= ConnState::disconnecting) return;
     log_line(LogLevel::error, text);
+    no_agreement_ = state_sent_;
     set_state(ConnState::disconnecting);
 }
 
@@ -181,6 +181,8 @@ Task<> Connection::run() {
             auto woken = core_.changed.wait();
             co_await woken;
         }
+        Task<> parting = part();
+        co_await parting;
         link.close(state_ == ConnState::tear_down || state_ == ConnState::disconnecting);
         Task<> cleaning = clean_up();
         co_await cleaning;
@@ -197,6 +199,18 @@ Task<> Connection::run() {
     log(LogLevel::info, "Connection closed");
     configured_ = false;
     set_state(ConnState::stand_alone);
+}
+
+// The peer is to find out for itself that there is no agreement, and call its handlers: what it was told must
+// arrive before the end of the meta socket, which is for it a failure at once, and a reason to try again.
+Task<> Connection::part() {
+    if (!std::exchange(no_agreement_, false) || !link.is_open()) co_return;
+    link.finish();
+    Deadline over(core_.ports.clock, link.answered, options_.ping_timeout_ds * uint64_t{100});
+    while (!over.passed() && !link.peer_has_closed()) {
+        auto woken = link.answered.wait();
+        co_await woken;
+    }
 }
 
 Task<> Connection::pause_before_retry() {
@@ -282,107 +296,6 @@ Task<> Connection::clean_up() {
         co_await bitmap_written;
         Task<int> superblock_written = device->write_superblock();
         co_await superblock_written;
-    }
-}
-
-void Connection::lose(TransferLog::Requests& requests) {
-    while (!requests.empty()) {
-        AppRequest& request = requests.pop_front();
-        request.device->app.connection_lost(request);
-    }
-}
-
-// Every write without a barrier ack may be missing at the peer, whether it was acknowledged or not
-// (states 9.8).
-void Connection::clean_transfer_log() {
-    transfer_log.close_epoch();
-    transfer_log.all_acknowledged();
-    log_is_frozen_ = false;
-    lose(transfer_log.acked_before);
-    lose(transfer_log.requests());
-    lose(transfer_log.not_in_an_epoch);
-    lose(transfer_log.flushes);
-}
-
-// Reads and flushes start anew when I/O goes on.
-void Connection::freeze_transfer_log() {
-    transfer_log.close_epoch();
-    transfer_log.all_acknowledged();
-    log_is_frozen_ = true;
-    for (AppRequest& request : transfer_log.requests()) request.device->app.freeze(request);
-    lose(transfer_log.not_in_an_epoch);
-    lose(transfer_log.flushes);
-}
-
-bool Connection::resend_frozen() {
-    if (!log_is_frozen_) return false;
-    TransferLog::Requests& log = transfer_log.requests();
-    bool sends = false, keeps = !transfer_log.acked_before.empty();
-    for (const AppRequest& request : log) {
-        if (!replicate(request.device->state())) continue;
-        (request.peer_had_it() ? keeps : sends) = true;
-    }
-    // Nothing would make stable at the peer what it has acknowledged.
-    if (keeps && !sends) {
-        clean_transfer_log();
-        return false;
-    }
-    log_is_frozen_ = false;
-    for (auto at = log.begin(); at != log.end();) {
-        AppRequest& request = *at;
-        ++at;
-        AppIo& app = request.device->app;
-        if (replicate(request.device->state()) && !request.peer_had_it()) {
-            app.send_again(request);
-            continue;
-        }
-        log.remove(request);
-        if (replicate(request.device->state())) {
-            transfer_log.acked_before.push_back(request);
-            app.unfreeze(request);
-        } else {
-            app.connection_lost(request);
-        }
-    }
-    return true;
-}
-
-void Connection::release_frozen() {
-    if (log_is_frozen_) clean_transfer_log();
-}
-
-// Wire protocol 14.4.
-void Connection::check_oldest_request() {
-    core_.ports.clock.arm(request_timer_, request_check_ms);
-    const uint64_t limit_ms = uint64_t{options_.timeout_ds} * 100 * options_.ko_count;
-    const uint64_t now = core_.ports.clock.now_ms();
-    if (limit_ms == 0 || now - established_ms_ < limit_ms) return;
-    waive_conflict_epochs(now - limit_ms);
-    for (AppRequest& request : transfer_log.requests()) {
-        if (request.superseded || request.postponed || request.frozen) continue;
-        const uint64_t since_ms =
-            std::max(request.sent_ms, request.net_pending ? 0 : transfer_log.last_barrier_ms());
-        const bool waits = request.net_pending || transfer_log.barrier_sent_for(request.epoch);
-        if (waits && now - since_ms > limit_ms)
-            drop(ConnState::timeout, "Remote failed to finish a request within ko-count * timeout");
-        return;
-    }
-}
-
-// A kernel that is the resolver never acknowledges an epoch in which it gave a verdict (wire protocol 8.4).
-// When no later epoch follows, nothing releases it: a flush would wait until the connection is dropped, which
-// is a split brain. It has had the time that any epoch has.
-void Connection::waive_conflict_epochs(uint64_t before_ms) {
-    TransferLog::Requests& log = transfer_log.requests();
-    while (!log.empty()) {
-        const uint32_t epoch = log.front().epoch;
-        if (!transfer_log.had_conflict(epoch) || !transfer_log.barrier_sent_for(epoch)) return;
-        if (transfer_log.last_barrier_ms() > before_ms) return;
-        for (const AppRequest& request : log) {
-            if (request.epoch != epoch) break;
-            if (request.net_pending) return;
-        }
-        acknowledge_epoch(epoch);
     }
 }
 

@@ -136,6 +136,7 @@ class Connection final : public LinkUser {
     // connection.cpp
     Task<> run();
     Task<Outcome> establish();
+    Task<> part();
     Task<> pause_before_retry();
     Task<> clean_up();
     static void lose(TransferLog::Requests& requests);
@@ -146,6 +147,7 @@ class Connection final : public LinkUser {
     using Request = std::function<StateChangeRequest(const Device&)>;
     StateChangeResult change_volumes(ConnState conn, const Request& request, ChangeKind kind, bool verbose);
     void log_change(ConnState conn, const std::vector<std::pair<Device*, ChangeDecision>>& decisions) const;
+    static constexpr uint64_t request_check_ms = 1000;
     void check_oldest_request();
     void waive_conflict_epochs(uint64_t before_ms);
     Task<StateChangeResult> request_disconnect(StateChangeRequest request);
@@ -229,6 +231,7 @@ class Connection final : public LinkUser {
 
     bool handshaking_ = false;
     bool handshake_broken_ = false;
+    bool no_agreement_ = false;                   // StandAlone, while parameters are exchanged
     bool worth_retrying_ = false;                 // after handshake_broken_
     const wire::PacketReader* packet_ = nullptr;  // the handshake's next packet
     std::deque<std::array<uint8_t, wire::auth_challenge_bytes>>

@@ -1,6 +1,7 @@
 #include "engine/link.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "wire/header.hpp"
 
@@ -48,15 +49,24 @@ void Link::set_times(const config::NetOptions& options) {
 }
 
 void Link::close(bool orderly) {
+    close_data(orderly);
+    if (meta_.socket) std::exchange(meta_.socket, nullptr)->close(orderly);
+}
+
+void Link::close_data(bool orderly) {
     if (!is_open()) return;
     failed_ = true;
     release_data();
-    data_.socket->close(orderly);
-    meta_.socket->close(orderly);
-    data_.socket = meta_.socket = nullptr;
+    std::exchange(data_.socket, nullptr)->close(orderly);
     ports_.clock.cancel(ping_timer_);
     ports_.clock.cancel(stall_timer_);
     answered.notify();
+}
+
+void Link::finish() {
+    if (!is_open()) return;
+    close_data(true);
+    if (!meta_.ended) meta_.socket->resume();
 }
 
 void Link::fail(wire::ConnState why, const std::string& text) {
@@ -95,6 +105,7 @@ bool Link::take_block(End& end) {
 }
 
 size_t Link::End::received(Socket&, std::span<const uint8_t> bytes) {
+    if (!owner.is_open()) return bytes.size();
     last_received_ms = owner.ports_.clock.now_ms();
     size_t consumed = 0;
     while (consumed < bytes.size() && !stopped && !owner.failed_) {
@@ -118,6 +129,7 @@ size_t Link::End::received(Socket&, std::span<const uint8_t> bytes) {
 
 void Link::End::closed(Socket&, int error) {
     ended = true;
+    if (!owner.is_open()) owner.answered.notify();
     const bool both_ended = owner.data_.ended && owner.meta_.ended;
     if (!both_ended && owner.user_.close_expected()) return;
     if (error == 0 && !reader.at_packet_start())

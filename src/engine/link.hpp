@@ -46,6 +46,10 @@ class Link {
     // timeout, ko-count, ping-int and ping-timeout, from the next wait on.
     void set_times(const config::NetOptions& options);
     void close(bool orderly);
+    // The end of what this node says: the data socket is closed behind what was sent. Whatever still comes is
+    // thrown away; `answered` is notified when the peer has closed the meta socket. close() ends it.
+    void finish();
+    bool peer_has_closed() const { return meta_.ended; }
     bool is_open() const { return data_.socket != nullptr; }
     // Nothing is read or sent any more; close() follows from the loop.
     void fail(wire::ConnState why, const std::string& text);
@@ -143,6 +147,7 @@ class Link {
         return false;
     }
     bool take_block(End& end);
+    void close_data(bool orderly);
     void queue(End& end, OutPacket& packet);
     void check_ping();
     void check_stall();

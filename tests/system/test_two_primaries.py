@@ -38,6 +38,6 @@ def test_overlapping_writes(pair, delay_ms):
 def same_on_both(pair, before):
     """Both sent and both received, and the disks are equal although both are in use (but idle)."""
     for machine, earlier in zip(pair.machines, before):
-        now = machine.status()
-        assert now.ns > earlier.ns and now.nr > earlier.nr and now.pe == 0 and now.ap == 0, (machine.name, now)
+        now = machine.await_status("idle", lambda s: s.pe == 0 and s.ap == 0, 5)
+        assert now.ns > earlier.ns and now.nr > earlier.nr, (machine.name, now)
     pair.compare()
