@@ -286,6 +286,7 @@ Task<> Connection::clean_up() {
         co_await woken;
     }
     for (auto& [number, device] : core_.devices) {
+        device->forget_unanswered();
         device->peer_uuids.reset();
         device->compared_uuids.reset();
     }

@@ -174,6 +174,8 @@ class Connection final : public LinkUser {
     bool receive_parameter(Device& device, const wire::PacketReader& reader);
     bool start_procedure(Task<> task);
     Task<> finish_procedure(Task<> task);
+    bool accepted_by_peer(Device& device);
+    Task<> finish_acceptance(Device& device);
     bool receive_write(const wire::PacketReader& reader);
     bool receive_trim(Device& device, const wire::PacketReader& reader);
     std::optional<wire::BlockRequest> block_request(const Device& device, const wire::PacketReader& reader);

@@ -142,6 +142,10 @@ class Device final : public Volume {
     Task<> receive_sizes(wire::Sizes packet);
     Task<> receive_uuids(wire::Uuids packet);
     Task<> receive_state(wire::StatePacket packet);
+    // The peer's first P_STATE waits for it to take our data; anything but parameters shows that it has.
+    bool waits_for_acceptance() const { return unanswered_state_.has_value(); }
+    Task<> peer_accepts();
+    void forget_unanswered() { unanswered_state_.reset(); }
     Task<> receive_sync_uuid(uint64_t sync_uuid);
     // A new generation is due before frozen I/O goes on (states 15.4).
     bool new_uuid_pending = false;
@@ -256,6 +260,8 @@ class Device final : public Volume {
     bool survive_failed_handshake(State& wanted, const State& packet, DiskState& real);
     void resync_new_area();
     bool confirms_end(const State& packet, DiskState& real);
+    bool may_be_refused(const State& packet) const;
+    Task<> take_state(State packet);
     bool descends_from_exposed(const wire::Uuids& peer) const;
     bool shows_other_data(const wire::Uuids& peer) const;
     bool shows_data_of_peer(const wire::Uuids& peer) const;
@@ -278,6 +284,7 @@ class Device final : public Volume {
     uint32_t sequence_ = 0;
     uint64_t user_size_sectors_ = 0;
     bool resize_pending_ = false;  // grown here; the peer is to follow before the new area is resynced
+    std::optional<State> unanswered_state_;  // of a peer that may yet refuse our data
     std::optional<wire::BitmapReceiver> bitmap_receiver_;
     bool bitmap_sent_ = false;
     bool bitmap_received_ = false;

@@ -154,6 +154,7 @@ void Device::immediate_effects(const State& o, const State& n) {
 // The volume is removed on one of the nodes, while the connection goes on for the others (states 2.6).
 void Device::volume_parted() {
     peer.connection_lost();
+    forget_unanswered();
     peer_uuids.reset();
     compared_uuids.reset();
     reset_sequences();

@@ -239,8 +239,37 @@ bool Device::lacks_exposed_data() const {
            !same_generation(peer_uuids->current, exposed_data_uuid);
 }
 
+// Only a Primary without good data knows what its users have seen, and whether ours are those data (I52). Its
+// P_STATE comes before it has compared them. To the kernel a disk that is outdated, or may be, is UpToDate
+// with that packet, and in a generation of its own; where the Primary refuses, it remains so: old data that
+// can be promoted, and a split brain as soon as the Primary has its disk back (I12, I15).
+bool Device::may_be_refused(const State& packet) const {
+    const bool doubtful = state_.disk == DiskState::outdated || state_.disk == DiskState::consistent;
+    return state_.conn == ConnState::wf_report_params && doubtful && packet.role == Role::primary &&
+           packet.disk <= DiskState::inconsistent && packet.conn < ConnState::connected;
+}
+
+// A peer that takes our data says next that it is Connected (D14); one that does not closes the connection.
 Task<> Device::receive_state(wire::StatePacket packet) {
-    const State ps = packet.state;
+    unanswered_state_.reset();
+    if (may_be_refused(packet.state)) {
+        unanswered_state_ = packet.state;
+        co_return;
+    }
+    Task<> taken = take_state(packet.state);
+    co_await taken;
+}
+
+// Its users' requests may be faster than its answer.
+Task<> Device::peer_accepts() {
+    const State packet = *unanswered_state_;
+    unanswered_state_.reset();
+    Task<> taken = take_state(packet);
+    co_await taken;
+}
+
+Task<> Device::take_state(State packet) {
+    const State ps = packet;
     if (state_.conn <= ConnState::tear_down) co_return;
     // A second one for a volume can only be the answer to ours; on the way it has come past all that the peer
     // sent of its own accord.

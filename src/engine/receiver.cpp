@@ -65,15 +65,32 @@ bool Connection::data_packet(const wire::PacketReader& reader) {
             break;
     }
     Device* device = core_.find(info.volume());
-    if (device) return dispatch(*device, reader);
     const bool parameter = info.command() == Command::sync_param89 || info.command() == Command::sizes ||
                            info.command() == Command::uuids || info.command() == Command::state;
+    if (device && !parameter && !accepted_by_peer(*device)) return established() && no_room();
+    if (device) return dispatch(*device, reader);
     if (!parameter)
         return protocol_error(
             error("{}: volume {} is not configured", name_of(info.command()), info.volume()));
     log(LogLevel::info, "{}: volume {} is not configured here, ignored", name_of(info.command()),
         info.volume());
     return true;
+}
+
+// false: not before what follows from it is on stable storage (I16); the packet comes again then.
+bool Connection::accepted_by_peer(Device& device) {
+    if (device.waits_for_acceptance() && !procedure_running_) {
+        procedure_running_ = true;
+        procedure_.emplace(finish_acceptance(device));
+    }
+    return !procedure_running_ && established();
+}
+
+Task<> Connection::finish_acceptance(Device& device) {
+    Task<> accepted = device.peer_accepts();
+    co_await accepted;
+    procedure_running_ = false;
+    core_.notify();
 }
 
 bool Connection::dispatch(Device& device, const wire::PacketReader& reader) {
