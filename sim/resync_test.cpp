@@ -93,6 +93,44 @@ TEST(Resync, AnUnreadableOwnBlockIsFetched) {
     EXPECT_EQ(nodes.difference(), "");
 }
 
+// What the source's disk fails while it is the only good one leaves a bit that no resync clears: the target
+// has the block already.
+TEST(Resync, EndsThoughTheSourcesDiskHasFailedABlock) {
+    for (const config::Protocol protocol : {config::Protocol::a, config::Protocol::b, config::Protocol::c}) {
+        for (const bool reads : {true, false}) {
+            TwoNodes nodes(8, [protocol](Scenario& s) {
+                s.disk.on_io_error = config::OnIoError::pass_on;
+                s.disk.resync_rate_kib = 2000;
+                s.net.protocol = protocol;
+                s.net.connect_int_s = 1;
+            });
+            nodes.mirrored();
+            ASSERT_EQ(nodes.write(0, 0, 8, 1), 0);
+            ASSERT_TRUE(nodes.command(1, invalidate()).ok());
+            ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).conn == ConnState::sync_source; }));
+            nodes.run_for(500);
+            nodes.node(0).data_disk().broken = {0, 8, 100, reads, !reads};
+            std::vector<uint8_t> data;
+            EXPECT_NE(reads ? nodes.read(0, 0, 8, data) : nodes.write(0, 0, 8, 2), 0);
+            nodes.node(0).data_disk().broken = {};
+            EXPECT_EQ(nodes.state(0).disk, DiskState::up_to_date) << "the only good one";
+            ASSERT_TRUE(nodes.run_until([&] { return nodes.connected(); }, 20'000))
+                << engine::describe(nodes.state(0)) << engine::describe(nodes.state(1));
+            // As after any other error with pass_on: the peer's is the good one, and what is read is that.
+            nodes.run_for(100);
+            EXPECT_EQ(nodes.state(0).disk, DiskState::inconsistent);
+            EXPECT_EQ(nodes.state(1).disk, DiskState::up_to_date);
+            EXPECT_EQ(nodes.state(1).pdsk, DiskState::inconsistent);
+            ASSERT_EQ(nodes.read(0, 0, 8, data), 0);
+            EXPECT_EQ(data[0], reads ? 1 : 2);
+            nodes.cable().reset_all();
+            ASSERT_TRUE(synced(nodes));
+            EXPECT_EQ(nodes.difference(), "");
+            EXPECT_EQ(nodes.journal.count("split"), 0u);
+        }
+    }
+}
+
 TEST(Resync, ThinRequestsLeaveZeroesWhereTheSourceHasThem) {
     TwoNodes nodes(8, [](Scenario& s) { s.disk.rs_discard_granularity_bytes = 65536; });
     nodes.mirrored();

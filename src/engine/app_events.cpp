@@ -32,7 +32,10 @@ void AppIo::local_completed(AppRequest& request, int error) {
     request.local_error = error;
     if (error) {
         // The bits first, while the disk still counts as Inconsistent or better (I20).
-        if (request.op != Op::flush) device_.set_out_of_sync(request.sector, request.size_bytes);
+        if (request.op != Op::flush) {
+            device_.set_out_of_sync(request.sector, request.size_bytes);
+            device_.resync.own_block_failed();
+        }
         if (!request.is_write()) request.retry_wanted = true;  // the peer may be able to
         // Zeroes too: where the peer has them the request succeeds, and this disk still reads the old data.
         // (In the kernel it stays UpToDate.)

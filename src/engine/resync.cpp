@@ -77,6 +77,7 @@ void Resync::begin(bool target) {
     running_ = true;
     finishing_ = peer_finished_ = false;
     position_ = failed_bits_ = equal_bits_ = 0;
+    own_blocks_failed_ = false;
     const config::NetOptions& net = core_.connection.options();
     checksums_ = core_.connection.csums() &&
                  (!target || !net.csums_after_crash_only || (device_.disk && device_.disk->crashed_primary));
@@ -297,8 +298,9 @@ bool Resync::target_may_have_finished() const {
 
 bool Resync::complete() const {
     // A block may have become clean by an application write while its resync is under way: first let that
-    // end.
-    return running_ && device_.bitmap.set_bits() <= failed_bits_ && outstanding_.empty();
+    // end. What the source's own disk has failed nobody asks for; the kernel waits for it for ever.
+    const bool nothing_left = device_.bitmap.set_bits() <= failed_bits_ || own_blocks_failed_;
+    return running_ && nothing_left && outstanding_.empty();
 }
 
 void Resync::check_complete() {
@@ -351,7 +353,12 @@ State Resync::finished_state() const {
     State wanted = device_.state();
     wanted.conn = ConnState::connected;
     wanted.disk = wanted.pdsk = DiskState::up_to_date;
-    if (failed_bits_ > 0) (target_ ? wanted.disk : wanted.pdsk) = DiskState::inconsistent;
+    if (failed_bits_ > 0)
+        (target_ ? wanted.disk : wanted.pdsk) = DiskState::inconsistent;
+    else if (own_blocks_failed_ && device_.bitmap.set_bits() > 0)
+        // While it was the only good disk, pass_on could not lower it (states 2.5); the target's is as good
+        // now, and better in these blocks.
+        wanted.disk = DiskState::inconsistent;
     return wanted;
 }
 

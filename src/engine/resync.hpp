@@ -41,6 +41,13 @@ class Resync {
     // ---- both
     void count_equal(const PeerRequest& request);
     void count_failed(uint64_t bits) { failed_bits_ += bits; }
+    // The own disk has failed an application's request. As source the disk stays UpToDate meanwhile, and the
+    // target may have the block already: no resync clears the bit.
+    void own_block_failed() {
+        if (!running_ || target_) return;
+        own_blocks_failed_ = true;
+        check_complete();
+    }
     uint64_t failed_bits() const { return failed_bits_; }
     // Done, but for the failed blocks.
     bool complete() const;
@@ -92,6 +99,7 @@ class Resync {
     uint64_t equal_bits_ = 0;
     uint64_t position_ = 0;  // the next bit to look at
     uint64_t failed_bits_ = 0;
+    bool own_blocks_failed_ = false;
     uint64_t bitmap_written_ms_ = 0;
 };
 
