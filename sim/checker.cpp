@@ -52,6 +52,13 @@ bool Checker::serves_requests(unsigned side) const {
            node.data_disk().broken.percent == 0;
 }
 
+bool Checker::may_have_lost_writes(unsigned side) const {
+    const Seen& seen = seen_[side];
+    const State s = nodes_[side]->state();
+    return (seen.relied_on_peer || s.disk < DiskState::up_to_date) &&
+           (seen.lost_what_it_relied_on || s.conn < ConnState::connected);
+}
+
 Oracle::Completion Checker::completion(unsigned side) const {
     const Node& node = *nodes_[side];
     const Node& peer = *nodes_[1 - side];
@@ -197,11 +204,19 @@ void Checker::follow(Node& node) {
     const bool was_open = seen.open_to_users;
     seen.state = now;
     seen.open_to_users = open;
+    if (!serves_requests(side)) ++seen.interruptions;
+    seen.relied_on_peer |= open && now.disk < DiskState::up_to_date;
+    seen.lost_what_it_relied_on |= seen.relied_on_peer && now.conn < ConnState::connected;
     if (was.conn >= ConnState::connected && now.conn < ConnState::connected) {
         ++seen.session;
         resynced_ = false;
         const bool both = oracle_.founded() && open && peer.device() && peer.device()->is_primary();
         if (both) oracle_.parted();
+        // Its attach was cut off, and it goes on with what its own disk has (states 2.5, S4), not with what
+        // the peer wrote meanwhile.
+        if (oracle_.founded() && open && was.disk == DiskState::negotiating &&
+            now.disk == DiskState::up_to_date)
+            oracle_.promoted_alone(side);
     }
     follow_congestion(side, was, now);
     // The way from one connection to the next waits for what came over the old one.
@@ -290,6 +305,7 @@ void Checker::after_stop(Node& node, bool power) {
     seen.state = State{};
     seen.open_to_users = false;
     seen.ended_before_return.reset();
+    flush_answered(node.side());
     seen.size_sectors = 0;
     ++seen.session;
     in_sync_ = false;

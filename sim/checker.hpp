@@ -36,6 +36,15 @@ class Checker {
     bool has_good_data(unsigned side) const;
     // Nothing but its own disk's failure can make a request of this node fail.
     bool serves_requests(unsigned side) const;
+    // Changes with every moment in which that is not so. A request that was held while the disk was given up
+    // starts on the peer alone, and ends with it, though the disk may be back by then.
+    uint64_t interruptions(unsigned side) const { return seen_[side].interruptions; }
+    // A flush of this node may say that writes are lost, once: while its own disk was not UpToDate they have
+    // completed on the peer's alone, or on one that was given up before the peer was known to have them.
+    bool may_have_lost_writes(unsigned side) const;
+    void flush_answered(unsigned side) {
+        seen_[side].relied_on_peer = seen_[side].lost_what_it_relied_on = false;
+    }
     bool all_in_sync() const;
     // Both disks are attached, and neither holds data that may be used.
     bool no_good_data() const;
@@ -55,8 +64,11 @@ class Checker {
     struct Seen {
         engine::State state;
         bool open_to_users = false;
-        uint32_t stored_flags = 0;  // of the superblock on stable storage
+        bool relied_on_peer = false;          // since the last flush
+        bool lost_what_it_relied_on = false;  // and was disconnected then, or later
+        uint32_t stored_flags = 0;            // of the superblock on stable storage
         uint64_t size_sectors = 0;
+        uint64_t interruptions = 0;
         uint64_t session = 0;
         // What had ended when the node came back from Ahead, until it pulls ahead again.
         std::optional<Oracle::Amount> ended_before_return;

@@ -139,6 +139,37 @@ TEST_F(CheckerTest, AheadAgainWithoutCongestion) {
     EXPECT_TRUE(verdict_.text().starts_with("node 0: pulls ahead again")) << verdict_.text();
 }
 
+TEST_F(CheckerTest, AFlushMayTellOfLostWritesOnceAfterADiskAndThePeerWereLost) {
+    const auto detach = [](engine::Resource& r, engine::Done done) { r.detach(0, false, std::move(done)); };
+    EXPECT_FALSE(checker_.may_have_lost_writes(0));
+    const uint64_t before = checker_.interruptions(0);
+    look();
+    EXPECT_EQ(checker_.interruptions(0), before);
+    ASSERT_TRUE(nodes_.command(0, detach).ok());
+    look();
+    EXPECT_GT(checker_.interruptions(0), before);
+    EXPECT_FALSE(checker_.may_have_lost_writes(0)) << "the peer has them";
+    nodes_.run_for(1000);
+    nodes_.cable().reset_all();
+    ASSERT_TRUE(nodes_.run_until([this] { return nodes_.state(0).conn < engine::ConnState::connected; }));
+    look();
+    ASSERT_TRUE(nodes_.run_until([this] { return nodes_.connected(); }));
+    ASSERT_TRUE(nodes_.node(0).meta_data().apply_al().ok());
+    ASSERT_TRUE(nodes_.attach(0).ok());
+    ASSERT_TRUE(nodes_.run_until([this] { return nodes_.in_sync(); }));
+    EXPECT_TRUE(checker_.may_have_lost_writes(0));
+    checker_.flush_answered(0);
+    EXPECT_FALSE(checker_.may_have_lost_writes(0));
+}
+
+// Without the peer alone every write is still on the own disk.
+TEST_F(CheckerTest, AFlushTellsOfNoLostWritesWhileTheOwnDiskIsGood) {
+    ASSERT_TRUE(nodes_.disconnect(1).ok());
+    nodes_.run_for(100);
+    look();
+    EXPECT_FALSE(checker_.may_have_lost_writes(0));
+}
+
 TEST_F(CheckerTest, ADeviceLargerThanItsDisk) {
     nodes_.node(1).data_disk().enlarge(4096);
     ASSERT_TRUE(nodes_.node(1).data_disk().refresh_size().ok());

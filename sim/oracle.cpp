@@ -115,6 +115,14 @@ void Oracle::narrow(Admissible& set, uint64_t tag) const {
     std::erase_if(set, [&](WriteId id) { return writes_[id].tag != tag; });
 }
 
+void Oracle::narrow_by_read(Admissible& set, uint64_t sector, uint64_t tag) const {
+    std::erase_if(set, [&](WriteId id) {
+        const Write& w = writes_[id];
+        const bool on_a_disk = w.tag == tag_on(0, sector) || w.tag == tag_on(1, sector);
+        return w.tag != tag && !(w.failed && on_a_disk);
+    });
+}
+
 // ---- writes
 // -------------------------------------------------------------------------------------------------------
 
@@ -122,7 +130,9 @@ WriteId Oracle::issue(unsigned node, engine::Op op, Sector sector, uint32_t size
                       uint64_t session) {
     const auto id = static_cast<WriteId>(writes_.size());
     const uint64_t tag = op == engine::Op::write ? tag_magic | uint64_t{id} << 8 | node : 0;
-    writes_.push_back({tag, node, sector, size_sectors, ++sequence_, 0, in_contact, session});
+    Write& w = writes_.emplace_back();
+    w.tag = tag, w.node = node, w.sector = sector, w.size_sectors = size_sectors;
+    w.issued = ++sequence_, w.in_contact = in_contact, w.session = session;
     under_way_[node].push_back(id);
     ++issued_[node].writes;
     issued_[node].sectors += size_sectors;
@@ -255,7 +265,7 @@ void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8
                           name(read->admissible[i]));
         if (settles && found != branch_[node]->sectors.end() && ended_before(found->second, read->started) &&
             !may_arrive(found->second) && admits(found->second, tag))
-            narrow(found->second, tag);
+            narrow_by_read(found->second, sector, tag);
         ++reads_checked_;
     }
     std::erase_if(reads_[node], [&](const auto& pending) { return pending.get() == read; });
@@ -271,7 +281,9 @@ void Oracle::forget_reads(unsigned node) {
 void Oracle::prefill(unsigned node, Disk& disk, Sector sector, uint32_t size_sectors) {
     const auto id = static_cast<WriteId>(writes_.size());
     const uint64_t tag = tag_magic | uint64_t{id} << 8 | node;
-    writes_.push_back({tag, node, sector, size_sectors, ++sequence_, ++sequence_, false, 0});
+    Write& w = writes_.emplace_back();
+    w.tag = tag, w.node = node, w.sector = sector, w.size_sectors = size_sectors;
+    w.issued = ++sequence_, w.ended = ++sequence_;
     std::array<uint8_t, sector_bytes> bytes;
     for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s) {
         fill(tag, s, bytes);

@@ -3,9 +3,10 @@
 // Every write carries a tag of its own in every sector, so contents can be traced. Per sector the oracle
 // keeps the set of writes whose data a reader may see: a write enters when it is issued; when one completes,
 // all that had ended before it was issued leave. A read narrows the set to what it saw when no write is under
-// way there. A write whose node is dead, or has lost the other, is under way until the other has lost the
-// connection, too, and ended what came over it: a read that saw the old data there does not mean that it will
-// not come.
+// way there; but one that failed, and that a disk has nevertheless, may be seen until the disks are equal
+// again: which of them is read may change. A write whose node is dead, or has lost the other, is under way
+// until the other has lost the connection, too, and ended what came over it: a read that saw the old data
+// there does not mean that it will not come.
 //
 // A branch is one such history of the device. Both nodes share one while they are in contact. A node that is
 // promoted alone, or a second Primary that loses the other, goes on with a copy: what its disk holds then is
@@ -38,6 +39,7 @@ struct Write {
     uint32_t size_sectors = 0;
     uint64_t issued = 0;
     uint64_t ended = 0;  // completed, failed, or its node died; 0: under way
+    bool failed = false;
     bool in_contact = false;
     uint64_t session = 0;
 };
@@ -75,7 +77,10 @@ class Oracle {
         bool fua;
     };
     void completed(WriteId id, const Completion& completion);
-    void failed(WriteId id) { end(id); }
+    void failed(WriteId id) {
+        end(id);
+        writes_[id].failed = true;
+    }
     // A point in the order of all that happens, for flushed().
     uint64_t now() { return ++sequence_; }
     // A flush that was issued then has succeeded: what had completed before has to outlive the node.
@@ -149,6 +154,7 @@ class Oracle {
     bool has_under_way(const Admissible& set, unsigned node) const;
     bool may_arrive(const Admissible& set) const;
     void narrow(Admissible& set, uint64_t tag) const;
+    void narrow_by_read(Admissible& set, uint64_t sector, uint64_t tag) const;
     void admit_to_reads(unsigned node, uint64_t sector, WriteId id);  // those that have not ended
     void end(WriteId id);
     uint64_t tag_on(unsigned node, uint64_t sector) const { return disks_[node]->word_at(Sector(sector)); }

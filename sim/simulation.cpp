@@ -457,6 +457,10 @@ void Simulation::tidy(Node& node) {
     if (busy(node)) return;
     const State s = node.state();
     Workload& workload = *workloads_[node.side()];
+    // suspend-io and the frozen states wait for this word; what waits cannot end, and keeps the node Primary.
+    if (s.susp || (s.susp_fen && s.conn == ConnState::stand_alone))
+        return command(node, "resume-io",
+                       [](engine::Resource& r, engine::Done done) { r.resume_io(0, std::move(done)); });
     if (s.disk == DiskState::diskless) {
         // An attach is refused for ever where the data have parted: first each for itself.
         if (++diskless_seen_[node.side()] % 4 == 0 && s.conn >= ConnState::connected &&
@@ -474,6 +478,8 @@ void Simulation::tidy(Node& node) {
                 demote(node);
             else if (now.conn == ConnState::stand_alone)
                 connect(node, false);
+            else
+                give_up_damaged_data(*nodes_[1 - node.side()]);
         });
         return;
     }
@@ -482,19 +488,13 @@ void Simulation::tidy(Node& node) {
                        [](engine::Resource& r, engine::Done done) { r.resume_sync(0, std::move(done)); });
     if (s.role == Role::primary && !workload.active() && checker_.all_in_sync()) return demote(node);
     if (s.conn == ConnState::verify_s) return verify(node, 0);
-    // suspend-io and the frozen states wait for this word.
-    if (s.susp || (s.susp_fen && s.conn == ConnState::stand_alone))
-        return command(node, "resume-io",
-                       [](engine::Resource& r, engine::Done done) { r.resume_io(0, std::move(done)); });
     // Frozen I/O is sent again when the connection is new (states 15.3).
     const bool peer_is_good = s.conn == ConnState::connected && s.pdsk == DiskState::up_to_date;
     if (s.susp_nod && peer_is_good) cable_.reset_all();
     // So does a disk that had errors become a sync target.
     if (s.disk == DiskState::inconsistent && peer_is_good) cable_.reset_all();
     if (s.conn != ConnState::stand_alone) return;
-    // It does not take older data while somebody uses the newer ones, damaged as they are.
-    if (s.role == Role::primary && s.disk == DiskState::inconsistent)
-        return s.susp_nod ? stop(node, false) : demote(node);
+    if (s.role == Role::primary && s.disk == DiskState::inconsistent) return give_up_damaged_data(node);
     // Plainly first; if that ends again the data have parted, and one side has to give way: the second node.
     if (++stand_alone_seen_[node.side()] <= 2) return connect(node, false);
     Node& victim = *nodes_[1];
@@ -505,6 +505,17 @@ void Simulation::tidy(Node& node) {
     if (&node != &victim) return connect(node, false);
     if (s.role == Role::primary) return demote(node);
     connect(node, true);
+}
+
+// Neither it nor a peer without a disk takes older data while somebody uses the newer ones, damaged as they
+// are; frozen requests end only with their node.
+void Simulation::give_up_damaged_data(Node& node) {
+    const State s = node.state();
+    if (busy(node) || s.role != Role::primary || s.disk != DiskState::inconsistent) return;
+    if (s.susp_nod)
+        stop(node, false);
+    else
+        demote(node);
 }
 
 }  // namespace duplex::sim

@@ -60,6 +60,7 @@ class Simulation {
     bool happens(Node& node, unsigned what);
     void calm();
     void tidy(Node& node);
+    void give_up_damaged_data(Node& node);
     bool at_rest();
     bool load_is_too_much() const;
 

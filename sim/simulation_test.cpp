@@ -88,6 +88,32 @@ TEST_F(OracleTest, AReadMayNotReturnWhatWasOverwritten) {
     EXPECT_TRUE(verdict.failed());
 }
 
+// The disks may differ in it for a while, and a read may come from either.
+TEST_F(OracleTest, AFailedWriteMayBeSeenWhileADiskHasIt) {
+    const WriteId old_write = issue(0);
+    put(0, old_write), put(1, old_write);
+    oracle.completed(old_write, contact(0));
+    const WriteId failed = issue(0);
+    put(1, failed);
+    oracle.failed(failed);
+    read(0, old_write);
+    read(0, failed);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+    oracle.in_sync(0, {0, 0}, false);
+    EXPECT_TRUE(verdict.failed()) << "but not for ever";
+}
+
+TEST_F(OracleTest, AFailedWriteThatNoDiskHasDoesNotComeBack) {
+    const WriteId old_write = issue(0);
+    put(0, old_write), put(1, old_write);
+    oracle.completed(old_write, contact(0));
+    const WriteId failed = issue(0);
+    oracle.failed(failed);
+    read(0, old_write);
+    read(0, failed);
+    EXPECT_TRUE(verdict.failed());
+}
+
 TEST_F(OracleTest, ACompletedWriteIsOnBothDisks) {
     const WriteId write = issue(0);
     put(0, write);

@@ -109,6 +109,7 @@ void Workload::issue() {
     Pending pending;
     pending.issued_us = scheduler_.now_us();
     pending.expected_to_succeed = checker_.serves_requests(node_.side());
+    pending.interruptions = checker_.interruptions(node_.side());
     if (writes(op)) {
         const bool in_contact = checker_.in_contact(node_.side());
         pending.write =
@@ -146,12 +147,21 @@ void Workload::completed(engine::Request& request) {
                                  request.sector.value, request.size_bytes / sector_bytes, request.error));
         // Discards may be refused by what the peer can do.
         const bool optional = request.op == Op::discard || request.op == Op::write_zeroes;
-        if (pending.expected_to_succeed && checker_.serves_requests(node_.side()) && !optional)
+        const bool tells_of_lost_writes =
+            request.op == Op::flush && checker_.may_have_lost_writes(node_.side());
+        const bool expected = pending.expected_to_succeed && checker_.serves_requests(node_.side()) &&
+                              pending.interruptions == checker_.interruptions(node_.side());
+        if (tells_of_lost_writes && expected)
+            checker_.flush_answered(node_.side());
+        else if (expected && !optional)
             verdict_.fail("I31: node {}: a request failed with {} although its disk is UpToDate",
                           node_.side(), request.error);
     }
     if (writes(request.op)) write_completed(request, pending);
-    if (request.op == Op::flush && request.error == 0) flush_completed(pending);
+    if (request.op == Op::flush && request.error == 0) {
+        checker_.flush_answered(node_.side());
+        flush_completed(pending);
+    }
     if (request.op == Op::flush && request.error != 0) oracle_.flush_failed(node_.side());
     if (request.op == Op::read)
         oracle_.finish_read(node_.side(), pending.read, {request.data, request.size_bytes},

@@ -18,7 +18,7 @@ class Checker;
 class Workload final : public engine::User {
   public:
     Workload(Scheduler& scheduler, Verdict& verdict, Journal& journal, const WorkloadModel& model, Node& node,
-             Oracle& oracle, const Checker& checker)
+             Oracle& oracle, Checker& checker)
         : scheduler_(scheduler),
           verdict_(verdict),
           journal_(journal),
@@ -48,6 +48,7 @@ class Workload final : public engine::User {
         uint64_t writes_before_flush = 0;  // on the local disk
         uint64_t flush_issued = 0;         // in the order of the oracle
         bool expected_to_succeed = false;
+        uint64_t interruptions = 0;
     };
 
     void schedule();
@@ -65,7 +66,7 @@ class Workload final : public engine::User {
     const WorkloadModel& model_;
     Node& node_;
     Oracle& oracle_;
-    const Checker& checker_;
+    Checker& checker_;
     bool open_ = false;
     bool stopping_ = false;
     std::function<void()> drained_;
