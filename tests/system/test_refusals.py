@@ -175,7 +175,8 @@ def test_a_resource_that_is_not_there(node, command):
 @pytest.mark.parametrize("tool,status,words", [
     ("drbdadm frob", 1, "drbdadm: Unknown command 'frob'\n"), ("drbdadm", 1, "No command specified\n"),
     ("drbdadm primary", 1, "No resource names specified\n"), ("drbdsetup frob", 20, "Commands are:\n"),
-    ("drbdmeta 0 v08 /dev/sdb1 internal frob", 20, "Unknown command 'frob'.\n"), ("duplex frob", 20, "USAGE: duplex COMMAND\n"),
+    ("drbdmeta 0 v08 /dev/sdb1 internal frob", 20, "Unknown command 'frob'.\n"), ("duplex frob", 20, "Unknown command 'frob'\n"),
+    ("duplex top r0", 20, "top takes no arguments, but there is 'r0'\n"), ("duplex", 20, "No command specified\n"),
     ("duplexd", 20, "no resource given"), ("drbdadm primary --frob r0", 1, "drbdadm: unrecognized option '--frob'\ntry 'drbdadm help'\n")])
 def test_words_that_nobody_knows(node, tool, status, words):
     outcome = node.run(tool, check=False)

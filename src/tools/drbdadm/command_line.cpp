@@ -214,7 +214,7 @@ void Scanner::long_option(const std::string& text) {
 void Scanner::word(const std::string& text, bool after_dashes) {
     CommandLine& line = result_.line;
     if (help_word_) {
-        line.help_about = find_command(text);
+        if (line.help_about == nullptr) line.help_about = find_command(text);
         return;
     }
     if (line.command != nullptr) {
@@ -258,7 +258,8 @@ void Scanner::assign_pending() {
 
 CommandLineResult Scanner::run() {
     bool after_dashes = false;
-    while (position_ < arguments_.size() && !result_.problem) {
+    // What follows --version is not looked at.
+    while (position_ < arguments_.size() && !result_.problem && !result_.line.version) {
         const std::string& argument = arguments_[position_++];
         if (after_dashes || argument.size() < 2 || argument[0] != '-') {
             word(argument, after_dashes);
@@ -270,7 +271,10 @@ CommandLineResult Scanner::run() {
             short_options(argument);
         }
     }
+    if (result_.line.version) return std::move(result_);
     assign_pending();
+    if (result_.line.help && result_.line.help_about == nullptr)
+        result_.line.help_about = result_.line.command;
     if (result_.line.command == nullptr && !unknown_word_.empty()) {
         problem(fmt::format("{}: Unknown command '{}'", result_.line.program, unknown_word_));
     }

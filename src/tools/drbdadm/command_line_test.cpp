@@ -59,6 +59,25 @@ TEST(CommandLine, Mistakes) {
               "try 'drbdadm help'");
 }
 
+TEST(CommandLine, HelpIsAboutTheFirstCommandNamed) {
+    const auto help_about = [](const std::vector<std::string>& words) -> std::string_view {
+        const CommandLineResult result = parse(words);
+        EXPECT_TRUE(result.line.help && !result.problem);
+        return result.line.help_about != nullptr ? result.line.help_about->name : "";
+    };
+    EXPECT_EQ(help_about({"help", "connect", "primary"}), "connect");
+    EXPECT_EQ(help_about({"help", "frob", "connect"}), "connect");
+    EXPECT_EQ(help_about({"connect", "--help"}), "connect");
+    EXPECT_EQ(help_about({"-h", "connect", "r0"}), "connect");
+    EXPECT_EQ(help_about({"help"}), "");
+}
+
+TEST(CommandLine, NothingIsLookedAtBehindVersion) {
+    const CommandLineResult result = parse({"--version", "r0", "--frob"});
+    EXPECT_TRUE(result.line.version);
+    EXPECT_FALSE(result.problem);
+}
+
 TEST(CommandLine, OldNamesAreMapped) {
     const CommandLineResult result = parse({"state", "r0"});
     EXPECT_EQ(result.line.command->name, "role");

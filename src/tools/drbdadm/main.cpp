@@ -188,6 +188,12 @@ bool wants_json(const Session& session) {
            std::ranges::find(session.line.setup_options, "--json") != session.line.setup_options.end();
 }
 
+void note_several_names(const Session& session) {
+    if (session.line.names.size() > 1) {
+        fmt::print(stderr, "You should not use this command with multiple resources!\n");
+    }
+}
+
 int run_command(Session& session) {
     CommandLine& line = session.line;
     const bool all = line.names.empty() || std::ranges::find(line.names, "all") != line.names.end();
@@ -211,13 +217,12 @@ int run_command(Session& session) {
         }
         case Scope::resource_handler:
         case Scope::volume_handler:
-            if (line.names.size() > 1) {
-                fmt::print(stderr, "You should not use this command with multiple resources!\n");
-            }
+            note_several_names(session);
             return run_on_names(session);
         case Scope::resource:
         case Scope::volume:
         case Scope::one_volume:
+            if (is(session, "sh-udev")) note_several_names(session);
             break;
     }
     return all ? run_on_all(session) : run_on_names(session);
@@ -273,6 +278,21 @@ int print_proc(const Session& session) {
     return session.runner.run(call);
 }
 
+// Of the programs named on the command line: a dry run would show calls of what cannot be called (cli 10.1).
+bool tools_exist(const Session& session) {
+    const CommandLine unnamed;
+    const auto missing = [&](const std::string& program, const std::string& usual) {
+        return program != usual && session.runner.find_program(program).empty();
+    };
+    const CommandLine& line = session.line;
+    if (!missing(line.drbdsetup, unnamed.drbdsetup) && !missing(line.drbdmeta, unnamed.drbdmeta) &&
+        !missing(line.drbd_proxy_ctl, unnamed.drbd_proxy_ctl)) {
+        return true;
+    }
+    fmt::print(stderr, "Can not find command (drbdsetup/drbdmeta)\n");
+    return false;
+}
+
 int run(const std::vector<std::string>& arguments) {
     CommandLineResult parsed = parse_command_line(arguments);
     Session session;
@@ -290,6 +310,7 @@ int run(const std::vector<std::string>& arguments) {
     settings.shell_variable = session.line.shell_variable;
     settings.own_path = arguments.front();
     session.runner.configure(settings);
+    if (!tools_exist(session)) return config::exit_fatal;
     if (is(session, "proc")) return print_proc(session);
 
     session.on_terminal = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;

@@ -204,10 +204,10 @@ int new_resource(Session& session, const Target& target) {
 
 int new_minor(Session& session, const Target& target) {
     const Volume& volume = *target.volume;
-    const int status = call_setup(session, target,
-                                  {session.line.drbdsetup, "new-minor", target.resource->name,
-                                   minor_of(volume), fmt::to_string(volume.number)},
-                                  "new-minor");
+    // Without the options of the command line, which are for the other calls of up: it has none.
+    const int status = session.run({session.line.drbdsetup, "new-minor", target.resource->name,
+                                    minor_of(volume), fmt::to_string(volume.number)},
+                                   limit_of("new-minor"), *target.resource);
     if (status == 0) register_minor(session, volume.minor.value_or(0));
     return status;
 }
@@ -230,7 +230,9 @@ int resize(Session& session, const Target& target) {
 
 int check_resize(Session& session, const Target& target) {
     const std::string minor = minor_of(*target.volume);
-    if (run_quietly(session, target, {session.line.drbdsetup, "resize", minor}) != 0) {
+    Words words{session.line.drbdsetup, "resize", minor};
+    session.add_setup_options(words);
+    if (run_quietly(session, target, std::move(words)) != 0) {
         return session.run(session.meta_words(*target.volume, "check-resize"), TimeLimit::long_time,
                            *target.resource);
     }

@@ -41,8 +41,12 @@ Selection find_named(Session& session, std::string_view name) {
     if (slash == std::string_view::npos) {
         target.resource = session.config.find_resource(name);
     } else {
-        const Result<int64_t> number = config::parse_number(name.substr(slash + 1), config::NumberUnit::one);
-        if (!number) return failed(config::exit_fatal, number.error().text);
+        const std::string_view digits = name.substr(slash + 1);
+        const Result<int64_t> number = config::parse_number(digits, config::NumberUnit::one);
+        if (!number) {
+            return failed(digits.empty() ? config::exit_empty_number : config::exit_fatal,
+                          number.error().text);
+        }
         if (by_minor) {
             target = find_minor(session, *number);
             // A minor says by itself which kind of resource is meant.

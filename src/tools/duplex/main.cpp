@@ -1,4 +1,6 @@
 // duplex: what DRBD's tools never had.
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -17,13 +19,20 @@ namespace {
 
 constexpr int exit_usage = 20;
 
-int usage() {
-    fmt::print(stderr,
-               "USAGE: duplex COMMAND\n\n"
-               "  status    the state of all resources of this node\n"
-               "  top       the same with speeds, live on the whole terminal; q ends it\n"
-               "  version   the version of Duplex and of the DRBD it stands in for\n");
+constexpr std::string_view usage_text =
+    "USAGE: duplex COMMAND\n\n"
+    "  status    the state of all resources of this node\n"
+    "  top       the same with speeds, live on the whole terminal; q ends it\n"
+    "  version   the version of Duplex and of the DRBD it stands in for\n";
+
+int usage_error(std::string_view problem) {
+    fmt::print(stderr, "{}\n{}\n", usage_text, problem);
     return exit_usage;
+}
+
+int help() {
+    fmt::print("{}", usage_text);
+    return 0;
 }
 
 int version() {
@@ -39,14 +48,28 @@ int status() {
     return node.silent.empty() ? 0 : exit_usage;
 }
 
+struct Command {
+    std::string_view name;
+    int (*run)();
+};
+
+constexpr std::array commands{
+    Command{"status", status},
+    Command{"top", run_top},
+    Command{"version", version},
+    Command{"--version", version},
+};
+
 int run(const std::vector<std::string>& arguments) {
-    if (arguments.empty()) return usage();
+    if (arguments.empty()) return usage_error("No command specified");
     const std::string& command = arguments[0];
-    if (arguments.size() > 1) return usage();
-    if (command == "status") return status();
-    if (command == "top") return run_top();
-    if (command == "version") return version();
-    return usage();
+    if (command == "help" || command == "--help" || command == "-h") return help();
+    const auto* const found = std::ranges::find(commands, command, &Command::name);
+    if (found == commands.end()) return usage_error(fmt::format("Unknown command '{}'", command));
+    if (arguments.size() > 1) {
+        return usage_error(fmt::format("{} takes no arguments, but there is '{}'", command, arguments[1]));
+    }
+    return found->run();
 }
 
 }  // namespace
