@@ -119,6 +119,8 @@ events2 --help
 """
 
 WITHOUT_VOLUME = """
+new-resource a/b
+new-resource ""
 new-resource r0
 new-resource r0
 show

@@ -54,6 +54,9 @@ def test_nothing_there(blank):
     unknown = "(158) Unknown resource\nadditional info from kernel:\nunknown resource\n"
     gives(node, "del-resource r0", 10, f"r0: Failure: {unknown}")
     gives(node, "new-minor r0 0 0", 10, f"??: Failure: {unknown}")
+    gives(node, "new-resource a/b", 10,
+          "a/b: Failure: (162) Invalid configuration request\nadditional info from kernel:\ninvalid resource name\n")
+    gives(node, "new-resource ''", 1, "Resource name is empty.\n")
     gives(node, "show r0", 20, "received netlink error reply: No such device\n")
     gives(node, "status r0", 10, "r0: No such resource\n")
     gives(node, "sh-status r0", 19, "")

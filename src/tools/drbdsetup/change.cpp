@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "config/model.hpp"
+#include "config/report.hpp"
 #include "control/device_lock.hpp"
 #include "control/endpoint.hpp"
 #include "control/minor_claim.hpp"
@@ -195,6 +197,14 @@ int change_connection(const RunDir& run_dir, const CommandLine& line) {
 
 int new_resource(const RunDir& run_dir, const CommandLine& line) {
     const std::string& name = line.words[0];
+    if (const std::string_view problem = config::unusable_name(name); !problem.empty()) {
+        fmt::print(stderr, "{}\n", problem);
+        return config::exit_usage;
+    }
+    // Nobody could name a volume of it (cli 10.3).
+    if (name.find('/') != std::string::npos) {
+        return report(name, Reply{control::error_code::invalid_request, "invalid resource name"});
+    }
     ConnectFailure failure;
     std::optional<Client> client = Client::connect(run_dir, name, failure);
     const bool is_new = !client;

@@ -62,8 +62,11 @@ OptionTable option_table(const CommandInfo& command) {
     for (const std::string& name : table.names) {
         const config::Option* const known = control::find_option(command, name);
         const bool needs_value = known != nullptr && known->type != config::OptionType::flag;
-        table.entries.push_back(
-            {name.c_str(), needs_value ? required_argument : optional_argument, nullptr, 0});
+        // DRBD's own flags take a word without looking at it; what it does not have need not.
+        const int argument = needs_value      ? required_argument
+                             : name == "json" ? no_argument
+                                              : optional_argument;
+        table.entries.push_back({name.c_str(), argument, nullptr, 0});
     }
     table.entries.push_back({nullptr, 0, nullptr, 0});
     return table;

@@ -99,6 +99,7 @@ TEST(CommandLine, SaysWhatIsWrong) {
         {{"new-minor", "r0", "0", "x"}, Usage::none, "x is not a valid number\n", ""},
         {{"primary", "0", "--foo"}, Usage::general, "", ""},
         {{"primary", "0", "-o"}, Usage::general, "", ""},
+        {{"status", "--json=yes"}, Usage::general, "", ""},
         {{"primary", "--help"}, Usage::command, "", "", 0},
         {{"primary", "0", "--force=maybe"}, Usage::none, "Option --force: invalid argument 'maybe'\n", ""},
         {{"disk-options", "0", "--al-extents=1x"}, Usage::none, "1x is not a valid number\n", ""},
