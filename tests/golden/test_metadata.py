@@ -2,6 +2,7 @@
 import fcntl
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -786,3 +787,13 @@ def test_apply_al_of_random_nodes(blank, seed):
     for extent in hot or []:
         bits[128 * extent:128 * extent + 128] = b"\xff" * 128
     assert get(path, SB_1G + sb.bm_off * 512, 32768) == bits
+
+
+def test_every_option_has_a_place_in_the_manual():
+    repository = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
+    with open(os.path.join(repository, 'packaging/man/drbdmeta.8.in'), encoding='utf-8') as page:
+        manual = page.read().replace('\\-', '-')
+    with open(os.path.join(repository, 'src/tools/drbdmeta/options.cpp'), encoding='utf-8') as source:
+        options = re.findall(r'\{"([a-z-]+)", (?:no|required)_argument', source.read(), flags=re.I)
+    assert len(options) >= 10
+    assert [name for name in options if name != 'help' and '--' + name not in manual] == []

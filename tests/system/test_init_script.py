@@ -7,7 +7,7 @@ import termios
 import pytest
 
 from lab import conf
-from lab.process import REPOSITORY, kill_group
+from lab.process import REPOSITORY, await_until, kill_group
 
 pytestmark = pytest.mark.feature("Init script, at a console")
 
@@ -100,6 +100,16 @@ def test_without_a_console_it_says_whom_to_kill(blank):
         assert node.status().cs == "WFConnection"
     finally:
         kill_group(waiting)
+
+
+def test_status_names_a_dead_process(blank):
+    node = blank.left
+    node.drbdadm("up r0")
+    node.run("kill -9 $(pgrep -x duplexd)")
+    await_until(lambda: node.processes("duplexd") == [], "it is gone")
+    assert "the process of resource r0 has died: " in script(node, "status", 1)
+    script(node, "stop")
+    assert script(node, "status", 3) == "drbd not loaded\n"
 
 
 def test_words(blank):
