@@ -2,6 +2,7 @@
 
 import pytest
 
+from lab import conf, proc_drbd
 from lab.compare import compare_data_areas
 from lab.machine import pattern
 from lab.workload import Workload
@@ -9,14 +10,6 @@ from lab.workload import Workload
 MIB = 1 << 20
 NET = 'cram-hmac-alg sha1; shared-secret "my-secret"; timeout 20; connect-int 3; ping-int 3; ping-timeout 10;'
 SPAN = 2048
-
-
-def two_volumes(pair):
-    hosts = "".join(f"  on {machine.name} {{ address {machine.address}:7788; }}\n" for machine in pair.machines)
-    return ("global { usage-count no; }\nresource r0 {\n  net { " + NET + " }\n"
-            "  disk { resync-rate 400M; c-plan-ahead 0; c-min-rate 0; }\n"
-            "  volume 0 { device /dev/drbd0; disk /dev/sdb1; meta-disk internal; }\n"
-            "  volume 1 { device /dev/drbd1; disk /dev/sdc1; meta-disk internal; }\n" + hosts + "}\n")
 
 
 def two_resources(pair, rate):
@@ -42,7 +35,7 @@ def compare(pair):
 
 @pytest.fixture
 def volumes(pair):
-    pair.fresh(two_volumes(pair))
+    pair.fresh(conf.two_volumes(pair.left, pair.right))
     pair.create_md()
     pair.up()
     for machine in pair.machines:
@@ -99,6 +92,77 @@ def test_one_of_two_volumes_is_detached(volumes):
     primary.drbdadm("attach r0/1")
     synced(volumes)
     assert primary.second.read(4 * MIB, MIB) == pattern("remote", MIB)
+    compare(volumes)
+
+
+def volumes_of(machine):
+    return proc_drbd.parse(machine.proc_text()).keys()
+
+
+def refused_while_in_use(machine):
+    refused = machine.drbdsetup("del-minor 1", check=False)
+    assert refused.status == 10 and "(160)" in refused.output
+    assert machine.status(1).cs == "Connected"
+
+
+def removed(pair, machine):
+    """Takes volume 1, which is diskless and Secondary, from the machine; the connection and the other volume stay."""
+    mark = pair.other(machine).log_mark()
+    machine.drbdsetup("del-minor 1")
+    assert set(volumes_of(machine)) == {0}
+    unknown = machine.drbdsetup("del-minor 1", check=False)
+    assert unknown.status == 10 and "(127)" in unknown.output
+    pair.other(machine).await_status("alone", lambda s: (s.cs, s.peer_role, s.disk, s.peer_disk) == ("WFReportParams", "Unknown", "UpToDate", "DUnknown"),
+                                     10, 1)
+    assert "Connection closed" not in pair.other(machine).log_since(mark)
+    for node in pair.machines:
+        assert node.status(0).cs == "Connected"
+
+
+@pytest.mark.feature("Volumes: one is removed while connected (del-minor)")
+def test_a_volume_is_removed_from_the_secondary(volumes):
+    """Under load on both; given back, it is resynced with what was written meanwhile, and nothing else is."""
+    primary, secondary = volumes.machines
+    volumes.allow(r"pdsk\( \w+ -> (Failed|Diskless)")
+    loads = [Workload(primary, run=70 + minor, span_blocks=SPAN, device=f"/dev/drbd{minor}") for minor in (0, 1)]
+    refused_while_in_use(secondary)
+    refused_while_in_use(primary)
+    secondary.drbdadm("detach r0/1")
+    removed(volumes, secondary)
+    for load in loads:
+        load.await_writes(100)
+    assert 0 < primary.status(1).oos <= SPAN * 4
+    mark = secondary.log_mark()
+    secondary.drbdadm("adjust r0")
+    kib = int(secondary.await_log(r"drbd1: Began resync as SyncTarget \(will sync (\d+) KB", mark)[1])
+    assert 0 < kib <= SPAN * 4
+    for load in loads:
+        load.await_writes(50)
+        load.stop()
+    synced(volumes)
+    loads[0].check(secondary.disk.read(0, SPAN * 4096))
+    loads[1].check(secondary.second.read(0, SPAN * 4096))
+    compare(volumes)
+
+
+@pytest.mark.feature("Volumes: one is removed while connected (del-minor)")
+def test_a_volume_is_removed_from_the_former_primary(volumes):
+    """A Primary keeps it, with or without a disk; without it the other node is Primary for both volumes."""
+    first, other = volumes.machines
+    volumes.allow(r"pdsk\( \w+ -> (Failed|Diskless)")
+    first.drbdadm("detach r0/1")
+    first.write(MIB, pattern("remote", MIB), device="/dev/drbd1")
+    refused_while_in_use(first)
+    first.drbdadm("secondary r0")
+    removed(volumes, first)
+    other.drbdadm("primary r0")
+    for minor in (0, 1):
+        other.write(2 * MIB, pattern(minor, MIB), device=f"/dev/drbd{minor}")
+    # The MiB that went over the network was marked when it was written.
+    assert [other.status(minor).oos for minor in (0, 1)] == [0, 2048]
+    first.drbdadm("adjust r0")
+    synced(volumes)
+    assert first.second.read(MIB, 2 * MIB) == pattern("remote", MIB) + pattern(1, MIB)
     compare(volumes)
 
 

@@ -29,3 +29,18 @@ resource r0 {{
   on {right.name} {{ device /dev/drbd0; disk /dev/sdb1; address {right.address}:7788; meta-disk internal; }}
 }}
 """
+
+
+def two_volumes(left, right, net="", disk="", disks=None):
+    """As fast(), with volumes 0 and 1 on both nodes. `disks`: {machine: (of volume 0, of volume 1)} where they are not sdb1 and sdc1."""
+    text = ""
+    for machine in (left, right):
+        volumes = "".join(f"    volume {number} {{ device /dev/drbd{number}; disk {path}; meta-disk internal; }}\n"
+                          for number, path in enumerate((disks or {}).get(machine, ("/dev/sdb1", "/dev/sdc1"))))
+        text += f"  on {machine.name} {{\n    address {machine.address}:7788;\n{volumes}  }}\n"
+    return f"""global {{ usage-count no; }}
+resource r0 {{
+  net {{ cram-hmac-alg sha1; shared-secret "my-secret"; timeout 20; connect-int 3; ping-int 3; ping-timeout 10; {net} }}
+  disk {{ resync-rate 400M; c-plan-ahead 0; c-min-rate 0; {disk} }}
+{text}}}
+"""
