@@ -33,9 +33,8 @@ def compare(pair):
     compare_data_areas(pair.left.second.path, pair.right.second.path)
 
 
-@pytest.fixture
-def volumes(pair):
-    pair.fresh(conf.two_volumes(pair.left, pair.right))
+def mirrored(pair, net="", disk=""):
+    pair.fresh(conf.two_volumes(pair.left, pair.right, net, disk))
     pair.create_md()
     pair.up()
     for machine in pair.machines:
@@ -46,18 +45,31 @@ def volumes(pair):
     return pair
 
 
+@pytest.fixture
+def volumes(pair):
+    return mirrored(pair)
+
+
 @pytest.mark.feature("Volumes: two in one resource")
-def test_two_volumes_under_load(volumes):
-    primary, secondary = volumes.machines
+@pytest.mark.parametrize("net, disk", [("", ""), ("protocol A;", "disk-flushes no; disk-drain no;")], ids=["C-flush", "A-none"])
+def test_two_volumes_under_load(pair, net, disk):
+    """With many epochs under way, as in the second case, a kernel that is Secondary acknowledges many a later one first."""
+    primary, secondary = mirrored(pair, net, disk).machines
     loads = [Workload(primary, run=60 + minor, span_blocks=SPAN, device=f"/dev/drbd{minor}") for minor in (0, 1)]
     for load in loads:
-        load.await_writes(200)
+        load.await_writes(600)
     for load in loads:
         load.stop()
-    synced(volumes)
+    # Protocol A: the peer may still have to write some. It hears of the demotion after all of them.
+    primary.drbdadm("secondary r0")
+    for minor in (0, 1):
+        secondary.await_status("all written", lambda s: s.peer_role == "Secondary" and s.lo == 0, 10, minor)
+    synced(pair)
     loads[0].check(secondary.disk.read(0, SPAN * 4096))
     loads[1].check(secondary.second.read(0, SPAN * 4096))
-    compare(volumes)
+    for machine in pair.machines:
+        assert "Connection closed" not in machine.log_since(pair.mark(machine))
+    compare(pair)
 
 
 @pytest.mark.feature("Volumes: resynced together")
@@ -167,6 +179,32 @@ def test_a_volume_is_removed_from_the_former_primary(volumes):
     first.drbdadm("adjust r0")
     synced(volumes)
     assert first.second.read(MIB, 2 * MIB) == pattern("remote", MIB) + pattern(1, MIB)
+    compare(volumes)
+
+
+@pytest.mark.feature("Volumes: one is removed while connected (del-minor)")
+def test_the_other_is_resynced_without_the_removed_one(volumes):
+    """From a Duplex node: a kernel's resync does not begin while the peer has one volume less."""
+    source = next((machine for machine in volumes.machines if machine.kind == "duplex"), volumes.left)
+    target = volumes.other(source)
+    volumes.allow(r"pdsk\( \w+ -> (Failed|Diskless)")
+    if source is not volumes.left:
+        volumes.left.drbdadm("secondary r0")
+        source.drbdadm("primary r0")
+    target.drbdadm("detach r0/1")
+    removed(volumes, target)
+    target.drbdadm("disconnect r0")
+    source.await_connection("WFConnection")
+    for minor in (0, 1):
+        source.write(4 * MIB, pattern(minor, MIB), device=f"/dev/drbd{minor}")
+    target.drbdadm("connect r0")
+    for machine in volumes.machines:
+        machine.await_status("in sync", lambda s: (s.cs, s.disk, s.peer_disk, s.oos) == ("Connected", "UpToDate", "UpToDate", 0), 30, 0)
+    assert (source.status(1).cs, source.status(1).oos) == ("WFReportParams", 1024)
+    target.drbdadm("adjust r0")
+    synced(volumes)
+    for minor, disk in enumerate((target.disk, target.second)):
+        assert disk.read(4 * MIB, MIB) == pattern(minor, MIB)
     compare(volumes)
 
 

@@ -91,6 +91,10 @@ class Pair:
         for machine in machines or self.machines:
             machine.write_file("/etc/drbd.conf", configuration)
 
+    def mark(self, machine):
+        """Where its log was at fresh()."""
+        return self._marks.get(machine, 0)
+
     def allow(self, *patterns):
         """Log lines that this scenario means to cause."""
         self.allowed += patterns
@@ -99,7 +103,7 @@ class Pair:
         """Lines of both machines' logs since fresh() that are neither harmless nor allowed."""
         found = []
         for machine in self.machines:
-            for line in machine.log_since(self._marks.get(machine, 0)).splitlines():
+            for line in machine.log_since(self.mark(machine)).splitlines():
                 trouble = _ALARM.search(line) or (_DRBD_LINE.search(line) and _DRBD_TROUBLE.search(line)
                                                   and not _DRBD_HARMLESS.search(line))
                 if trouble and not any(re.search(allowed, line) for allowed in self.allowed):
@@ -186,7 +190,7 @@ class Pair:
                 state = machine.proc_text() if machine.running else "(off)\n"
             except (LabError, OSError) as error:
                 state = f"({error})\n"
-            log = machine.log_since(self._marks.get(machine, 0)).splitlines()[-60:]
+            log = machine.log_since(self.mark(machine)).splitlines()[-60:]
             text += f"--- {machine.name} ({machine.kind})\n{state}" + "".join(f"    {line}\n" for line in log)
         return text
 
