@@ -131,6 +131,29 @@ TEST(Resync, EndsThoughTheSourcesDiskHasFailedABlock) {
     }
 }
 
+// I43.
+TEST(Resync, ABlockThatTheTargetCannotWriteLeavesItInconsistent) {
+    TwoNodes nodes(8, [](Scenario& s) { s.disk.on_io_error = config::OnIoError::pass_on; });
+    nodes.mirrored();
+    nodes.node(1).data_disk().broken = {800, 801, 100, false, true};
+    std::array<std::string, 2> begun;
+    ASSERT_TRUE(nodes.command(1, invalidate()).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn == ConnState::sync_target; }));
+    for (const unsigned side : {0u, 1u}) begun.at(side) = engine::text_of(nodes.node(side).device()->uuids());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.connected(); }));
+    nodes.run_for(1000);
+    EXPECT_EQ(nodes.journal.count(" failed blocks"), 2u);
+    EXPECT_EQ(nodes.state(1).disk, DiskState::inconsistent);
+    EXPECT_EQ(nodes.state(0).pdsk, DiskState::inconsistent);
+    for (const unsigned side : {0u, 1u})
+        EXPECT_EQ(engine::text_of(nodes.node(side).device()->uuids()), begun.at(side));
+    nodes.node(1).data_disk().broken = {};
+    ASSERT_TRUE(nodes.disconnect(1).ok());
+    ASSERT_TRUE(nodes.connect(1).ok());
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
 TEST(Resync, ThinRequestsLeaveZeroesWhereTheSourceHasThem) {
     TwoNodes nodes(8, [](Scenario& s) { s.disk.rs_discard_granularity_bytes = 65536; });
     nodes.mirrored();
