@@ -131,6 +131,30 @@ TEST(Resync, EndsThoughTheSourcesDiskHasFailedABlock) {
     }
 }
 
+// Writes across the border of two resync extents, when the activity log has room for a part of them only
+// (I41).
+TEST(Resync, AWriteThatHasAPartOfItsExtentsWaitsForTheRest) {
+    for (uint64_t stride = 1; stride <= 4; ++stride) {
+        TwoNodes nodes(256, [](Scenario& s) {
+            s.disk.al_extents = 7;
+            s.disk.resync_rate_kib = 200'000;
+        });
+        nodes.mirrored();
+        ASSERT_TRUE(nodes.command(1, invalidate()).ok());
+        uint64_t n = 0;
+        while (!nodes.in_sync()) {
+            for (uint8_t i = 0; i < 6 && n < nodes.ended() + 40; ++i, ++n)
+                nodes.start_write(0, (1 + n * stride % 15) * sectors_per_resync_extent - 8, 16, i);
+            nodes.run_for(1 + stride % 5);
+            ASSERT_LT(nodes.scheduler.now_us(), 200'000'000u);
+        }
+        ASSERT_TRUE(nodes.run_until([&] { return nodes.ended() == n; }));
+        EXPECT_EQ(nodes.errors(), 0u);
+        ASSERT_TRUE(nodes.secondary(0).ok());
+        EXPECT_EQ(nodes.difference(), "");
+    }
+}
+
 // I43.
 TEST(Resync, ABlockThatTheTargetCannotWriteLeavesItInconsistent) {
     TwoNodes nodes(8, [](Scenario& s) { s.disk.on_io_error = config::OnIoError::pass_on; });

@@ -4,6 +4,14 @@
 
 namespace duplex::engine {
 
+namespace {
+
+ResyncExtent around(AlExtent extent) {
+    return ResyncExtent(extent.value * al_extent_bytes / resync_extent_bytes);
+}
+
+}  // namespace
+
 Activation::Activation(Executor& executor, MetaIo& meta_io, ActivityLog& log, Bitmap& bitmap,
                        ResyncExtents& resync_extents, std::function<void(int)> transaction_ended)
     : meta_io_(meta_io),
@@ -32,6 +40,8 @@ void Activation::release(AlUser& user) {
 }
 
 void Activation::hold(AlUser& user) {
+    for (AlExtent extent = user.first_extent; extent < user.end_extent; ++extent)
+        ensure(!resync_extents_.locked(around(extent)));  // I41
     user.holds_extents = true;
     holders_.push_back(user);
 }
@@ -44,10 +54,8 @@ void Activation::abandon() {
 
 bool Activation::closed_for_resync(const AlUser& user) {
     bool closed = false;
-    const ResyncExtent first(user.first_extent.value / 4);
-    const ResyncExtent last((user.end_extent.value - 1) / 4);
-    for (ResyncExtent extent = first; extent <= last; ++extent)
-        if (resync_extents_.closed_to_writes(extent)) closed = true;
+    for (AlExtent extent = user.first_extent; extent < user.end_extent; ++extent)
+        if (resync_extents_.closed_to_writes(around(extent))) closed = true;
     return closed;
 }
 
@@ -59,9 +67,11 @@ bool Activation::take_hot(AlUser& user) {
     return true;
 }
 
-// What it gets it keeps, also if the rest has to come with the next transaction.
+// What it gets it keeps, also if the rest has to come with the next transaction. Meanwhile a resync may have
+// got an extent of the rest, and ends without those it keeps.
 void Activation::take_rest(AlUser& user) {
-    while (user.next_extent_ < user.end_extent && log_.get(user.next_extent_) == ActivityLog::Get::granted)
+    while (user.next_extent_ < user.end_extent && !resync_extents_.locked(around(user.next_extent_)) &&
+           log_.get(user.next_extent_) == ActivityLog::Get::granted)
         ++user.next_extent_;
 }
 
@@ -70,7 +80,8 @@ Task<> Activation::submit() {
         for (auto at = queue_.begin(); at != queue_.end();) {
             AlUser& user = *at;
             ++at;
-            // Whoever holds a part already must not be held up by resync: resync waits for its references.
+            // Whoever holds a part already must not be held up by a resync that has not got its extent yet:
+            // that waits for these references.
             if (user.next_extent_ == user.first_extent && closed_for_resync(user)) continue;
             take_rest(user);
             if (user.next_extent_ < user.end_extent) break;  // in order: the next ones come after this one

@@ -28,6 +28,10 @@ class ResyncExtents {
     void reset();
 
     bool closed_to_writes(ResyncExtent extent) const { return used_ > 0 && find(extent) != nullptr; }
+    bool locked(ResyncExtent extent) const {
+        const Entry* entry = used_ > 0 ? find(extent) : nullptr;
+        return entry && entry->references > 0;
+    }
     bool any_locked() const { return used_ > 0; }
 
   private:
