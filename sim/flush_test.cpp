@@ -60,6 +60,29 @@ TEST_F(FlushTest, WithTwoPrimariesWaitsForThePeer) {
     EXPECT_EQ(nodes.errors(), 0u) << "the own disk is good, and its generation is its own by now";
 }
 
+// Writes that the peer's took the place of are never acknowledged as an epoch: nothing else may follow that
+// would let the flush end.
+TEST_F(FlushTest, EndsAfterWritesThatWereSuperseded) {
+    for (uint64_t delay_us = 0; delay_us < 3000; delay_us += 50) {
+        TwoNodes nodes(8, slow_to_notice);
+        nodes.mirrored();
+        ASSERT_TRUE(nodes.primary(1).ok());
+        for (const unsigned first : {0u, 1u}) {
+            const size_t before = nodes.ended();
+            nodes.start_write(first, 0, 8, 1);
+            const uint64_t later_us = nodes.scheduler.now_us() + delay_us;
+            while (nodes.scheduler.now_us() < later_us && nodes.scheduler.step()) {
+            }
+            nodes.start_write(1 - first, 0, 8, 2);
+            nodes.run_for(1);
+            for (const unsigned side : {0u, 1u}) nodes.start_flush(side);
+            EXPECT_TRUE(nodes.run_until([&] { return nodes.ended() == before + 4; }, 1000)) << delay_us;
+        }
+        EXPECT_EQ(nodes.errors(), 0u);
+        EXPECT_EQ(nodes.difference(), "");
+    }
+}
+
 TEST_F(FlushTest, OfTheOnlyPrimaryIsItsOwnDisks) {
     TwoNodes nodes(8, slow_to_notice);
     nodes.mirrored();

@@ -82,6 +82,9 @@ class Connection final : public LinkUser {
     TransferLog transfer_log;
     // Sends a due barrier before a packet of this epoch.
     void barrier_before(uint32_t epoch);
+    // Applications' flushes whose epochs have left the log: by a barrier ack, or because the peer's writes
+    // took the place of the last of their writes.
+    void end_flushes();
     // The end of a turn of the loop: a closed epoch's barrier leaves when nothing else does.
     void turn_ends();
     // Frozen for fencing, and the peer is back: it gets again what it has not acknowledged (states 9.8), but

@@ -33,6 +33,7 @@ void Core::run() {
     do {
         const bool again = std::exchange(again_, false);
         executor.run();
+        connection.end_flushes();
         for (auto& [number, device] : devices) {
             device->app.retry_held();
             device->app.retry_conflicts();

@@ -207,6 +207,9 @@ void Connection::acknowledge_epoch(uint32_t epoch) {
         AppRequest& request = transfer_log.acked_before.pop_front();
         request.device->app.barrier_acked(request);
     }
+}
+
+void Connection::end_flushes() {
     while (transfer_log.first_flush_done()) {
         AppRequest& flush = transfer_log.flushes.pop_front();
         flush.device->app.stable_at_peer(flush);
