@@ -10,6 +10,14 @@ ResyncExtent around(AlExtent extent) {
     return ResyncExtent(extent.value * al_extent_bytes / resync_extent_bytes);
 }
 
+template <typename Condition>
+bool any_resync_extent(const AlUser& user, Condition condition) {
+    const ResyncExtent last = around(AlExtent(user.end_extent.value - 1));
+    for (ResyncExtent extent = around(user.first_extent); extent <= last; ++extent)
+        if (condition(extent)) return true;
+    return false;
+}
+
 }  // namespace
 
 Activation::Activation(Executor& executor, MetaIo& meta_io, ActivityLog& log, Bitmap& bitmap,
@@ -40,8 +48,8 @@ void Activation::release(AlUser& user) {
 }
 
 void Activation::hold(AlUser& user) {
-    for (AlExtent extent = user.first_extent; extent < user.end_extent; ++extent)
-        ensure(!resync_extents_.locked(around(extent)));  // I41
+    // I41
+    ensure(!any_resync_extent(user, [this](ResyncExtent extent) { return resync_extents_.locked(extent); }));
     user.holds_extents = true;
     holders_.push_back(user);
 }
@@ -53,10 +61,8 @@ void Activation::abandon() {
 }
 
 bool Activation::closed_for_resync(const AlUser& user) {
-    bool closed = false;
-    for (AlExtent extent = user.first_extent; extent < user.end_extent; ++extent)
-        if (resync_extents_.closed_to_writes(around(extent))) closed = true;
-    return closed;
+    return any_resync_extent(
+        user, [this](ResyncExtent extent) { return resync_extents_.closed_to_writes(extent); });
 }
 
 bool Activation::take_hot(AlUser& user) {

@@ -102,6 +102,19 @@ def resynced_kib(machine, mark, minor=0):
     return int(machine.await_log(rf"drbd{minor}: Began resync as Sync\w+ \(will sync (\d+) KB", mark)[1])
 
 
+def both_grow(pair, resizer):
+    """Both disks grow, and `resizer` resizes; how many KiB each node has resynced."""
+    for machine in pair.machines:
+        grow(machine)
+        old_data_in_the_new_area(machine)
+    marks = {machine: machine.log_mark() for machine in pair.machines}
+    pair.machine(resizer).drbdadm("resize r0")
+    # Before the resync has begun it looks as if all were in sync.
+    kib = [resynced_kib(machine, marks[machine]) for machine in pair.machines]
+    pair.synced()
+    return kib
+
+
 @pytest.mark.feature("Size: both disks grow")
 @pytest.mark.parametrize("resizer", ["left", "right"])
 def test_both_disks_have_grown(small, resizer):
@@ -110,14 +123,7 @@ def test_both_disks_have_grown(small, resizer):
     primary, secondary = small.left, small.right
     before = size(primary)
     primary.write(0, pattern("content", MIB))
-    for machine in small.machines:
-        grow(machine)
-        old_data_in_the_new_area(machine)
-    marks = {machine: machine.log_mark() for machine in small.machines}
-    small.machine(resizer).drbdadm("resize r0")
-    # Before the resync has begun it looks as if all were in sync.
-    kib = [resynced_kib(machine, marks[machine]) for machine in small.machines]
-    small.synced()
+    kib = both_grow(small, resizer)
     assert kib == [(size(primary) - before) // 1024] * 2
     assert size(primary) > LARGE - MIB
     primary.write(size(primary) - MIB // 2, pattern("at the end", MIB // 2))
@@ -144,13 +150,7 @@ def test_both_data_disks_have_grown(small, resizer):
     assert size(primary) == SMALL
     for offset in (0, SMALL - MIB):
         primary.write(offset, pattern(offset, MIB))
-    for machine in small.machines:
-        grow(machine)
-        old_data_in_the_new_area(machine)
-    marks = {machine: machine.log_mark() for machine in small.machines}
-    small.machine(resizer).drbdadm("resize r0")
-    kib = [resynced_kib(machine, marks[machine]) for machine in small.machines]
-    small.synced()
+    kib = both_grow(small, resizer)
     assert size(primary) == LARGE
     assert kib == [(LARGE - SMALL) // 1024] * 2
     primary.write(LARGE - MIB, pattern("at the end", MIB))
