@@ -55,8 +55,7 @@ def test_the_option_is_named(meta_data):
             machine.drbdadm("adjust r0")
             machine.drbdadm("connect r0", check=False)  # refused where the adjust has done that already
         pair.connected()
-        for machine in pair.machines:
-            machine.drbdadm("down r0")
+        pair.down()
 
 
 def test_an_unequal_secret_or_none(meta_data):
@@ -70,7 +69,8 @@ def test_an_unequal_secret_or_none(meta_data):
         mark = careful.log_mark()
         pair.up()
         careful.await_log("expected AuthChallenge|Authentication of peer failed", mark, 20)
+        careful.await_connection("StandAlone")  # from here on the other one calls in vain
         for machine in pair.machines:
             assert machine.status().peer_disk == "DUnknown"
             assert not re.search(r"-> Connected", machine.log_since(mark)) or machine is careless
-            machine.drbdadm("down r0")
+            machine.down()

@@ -39,7 +39,7 @@ def test_after_clean_down(pair, maker):
     load.join()
     maker.write(20 * MIB, pattern("made", MIB))
     maker.drbdadm("secondary r0")
-    maker.drbdadm("down r0")
+    maker.down()
     made = generations(maker)
     carry_disk(maker, user)
     assert generations(user) == made
@@ -52,7 +52,7 @@ def test_after_clean_down(pair, maker):
     assert user.read(20 * MIB, MIB) == pattern("made", MIB)
     user.write(21 * MIB, pattern("used", MIB))
     user.drbdadm("secondary r0")
-    user.drbdadm("down r0")
+    user.down()
     used = generations(user)
     carry_disk(user, maker)
     assert generations(maker) == used
@@ -61,7 +61,7 @@ def test_after_clean_down(pair, maker):
     maker.drbdadm("primary r0")
     assert maker.read(20 * MIB, 2 * MIB) == pattern("made", MIB) + pattern("used", MIB)
     maker.drbdadm("secondary r0")
-    maker.drbdadm("down r0")
+    maker.down()
 
 
 @pytest.mark.parametrize("maker", ["left", "right"])
@@ -72,7 +72,7 @@ def test_after_crash(pair, maker):
     user = pair.other(maker)
     pair.mirrored(source=maker)
     pair.allow(*PEER_LOST, r"peer\(")
-    user.drbdadm("down r0")
+    user.down()
     maker.await_status("alone", lambda s: s.cs in ("WFConnection", "StandAlone"))
     maker.write(40 * MIB, pattern("written alone", MIB))
     load = Workload(maker, run=2, span_blocks=SPAN)
@@ -84,7 +84,7 @@ def test_after_crash(pair, maker):
     carry_disk(maker, user)
     assert generations(user) == crashed
     out_of_sync_of_maker = replay_and_attach(maker)
-    maker.drbdadm("down r0")
+    maker.down()
     assert replay_and_attach(user) == out_of_sync_of_maker
     content = user.disk.read(0, data_area_bytes(user.backing_file))
     load.check(content)

@@ -150,7 +150,7 @@ def test_meeting(pair, left, right, outcome):
     """Disks with these generations meet, both Secondary: the comparison table."""
     pair.alike()
     pair.allow(*LOSS)
-    pair.both("drbdadm down r0")
+    pair.down()
     for machine, (current, *older) in zip(pair.machines, (left, right)):
         good = 0 if current == 4 else 1
         identifiers = ":".join(f"{uuid:016X}" for uuid in (current, *older))

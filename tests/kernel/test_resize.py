@@ -130,8 +130,7 @@ def test_both_disks_have_grown(small, resizer):
     primary.drbdadm("secondary r0")
     small.compare()
     # Found again at the new end, by both.
-    for machine in small.machines:
-        machine.drbdadm("down r0")
+    small.down()
     small.up()
     small.synced()
     secondary.drbdadm("primary r0")
@@ -162,8 +161,7 @@ def test_both_data_disks_have_grown(small, resizer):
     small.reconnect()
     small.synced()
     primary.drbdadm("secondary r0")
-    for machine in small.machines:
-        machine.drbdadm("down r0")
+    small.down()
     small.up()
     small.synced()
     secondary.drbdadm("primary r0")

@@ -53,8 +53,7 @@ def test_external_meta_data(external):
     external.reconnect()
     external.synced()
     primary.drbdadm("secondary r0")
-    for machine in external.machines:
-        machine.drbdadm("down r0")
+    external.down()
     external.up()
     external.synced()
     assert read_direct(secondary.backing_file, whole - 65536, 65536) == pattern("alone", 65536)
@@ -94,8 +93,7 @@ def test_size_option(pair):
     pair.left.write(32 * MIB - 65536, pattern("end", 65536))
     pair.compare()
     pair.left.drbdadm("secondary r0")
-    for machine in pair.machines:
-        machine.drbdadm("down r0")
+    pair.down()
     pair.configure(conf.fast(pair.left, pair.right, disk="size 10G;"), [pair.left])
     pair.allow(*PEER_LOST, r"too small|size|111")
     assert "(111)" in pair.left.drbdadm("up r0", check=False).output

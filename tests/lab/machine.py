@@ -45,6 +45,11 @@ class Machine:
     def drbdadm(self, arguments, check=True, limit_s=60.0):
         return self.run("drbdadm " + arguments, check, limit_s)
 
+    def down(self):
+        """`drbdadm down r0`, once the connection is not in a state that refuses it."""
+        self.await_status("a connection at rest", lambda s: s.cs not in proc_drbd.TRANSIENT)
+        return self.drbdadm("down r0")
+
     def drbdsetup(self, arguments, check=True, limit_s=60.0):
         return self.run("drbdsetup " + arguments, check, limit_s)
 

@@ -123,6 +123,10 @@ class Pair:
         for machine in machines or self.machines:
             machine.drbdadm("up r0")
 
+    def down(self):
+        for machine in self.machines:
+            machine.down()
+
     def connected(self, limit_s=30):
         for machine in self.machines:
             machine.await_connection("Connected", limit_s=limit_s)

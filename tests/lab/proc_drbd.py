@@ -2,6 +2,8 @@
 
 import re
 
+# On the way from a lost peer to the next attempt, or in a handshake: a disconnect is refused (states 2.3, 2.4 b).
+TRANSIENT = ("Disconnecting", "Unconnected", "Timeout", "BrokenPipe", "NetworkFailure", "ProtocolError", "TearDown", "WFReportParams")
 _STATE = re.compile(r"^ ?(?P<minor>\d+): cs:(?P<cs>\S+)(?: ro:(?P<role>\w+)/(?P<peer_role>\w+)"
                     r" ds:(?P<disk>\w+)/(?P<peer_disk>\w+) (?P<protocol>[ABC ]) (?P<flags>\S+))?")
 COUNTERS = ("ns", "nr", "dw", "dr", "al", "bm", "lo", "pe", "ua", "ap", "ep", "oos")
