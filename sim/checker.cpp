@@ -116,6 +116,10 @@ void Checker::check_state(const Node& node) const {
         fails("I10", "negotiates with nobody");
     if (s.role != Role::primary && node.device()->is_primary())
         fails("I9", "open to its users while not Primary");
+    if (seen_[node.side()].state.disk == DiskState::outdated && s.disk == DiskState::up_to_date &&
+        s.conn == ConnState::connected && s.pdsk < DiskState::inconsistent && s.role == Role::secondary &&
+        s.peer == Role::secondary)
+        fails("I12", "an outdated disk has become up to date before a Secondary without a disk");
     const Result<meta::Superblock> stored = node.meta_data().superblock();
     if (!stored) return fails("meta data", stored.error().text.c_str());
     const bool durable = scenario_.disk.md_flushes;

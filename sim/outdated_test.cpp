@@ -10,6 +10,7 @@ namespace {
 using config::OnIoError;
 using engine::ConnState;
 using engine::DiskState;
+using engine::Role;
 
 class OutdatedTest : public testing::Test {
   protected:
@@ -108,6 +109,59 @@ TEST_F(OutdatedTest, IsUpToDateWhenThePrimaryTakesItsData) {
         ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
         EXPECT_EQ(nodes.difference(), "");
     }
+}
+
+// The node with the newer data has given its disk back, and is nobody's Primary: nothing says whose data these
+// are (I12). A promotion of either has to be forced where the disk is.
+TEST_F(OutdatedTest, IsNotUpToDateBecauseASecondaryHasNoData) {
+    TwoNodes nodes(8, with(OnIoError::detach));
+    nodes.mirrored();
+    ASSERT_TRUE(nodes.disconnect(1).ok());
+    ASSERT_EQ(nodes.state(1).disk, DiskState::outdated);
+    ASSERT_EQ(nodes.write(0, 0, 8, 2), 0);
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    const auto detach = [](engine::Resource& r, engine::Done d) { r.detach(0, false, std::move(d)); };
+    ASSERT_TRUE(nodes.command(0, detach).ok());
+    ASSERT_TRUE(nodes.connect(1).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.connected(); }));
+    nodes.run_for(1000);
+    EXPECT_EQ(nodes.state(1).disk, DiskState::outdated);
+    EXPECT_EQ(nodes.state(0).pdsk, DiskState::outdated);
+    EXPECT_TRUE(outdated_on_disk(nodes, 1));
+    for (const unsigned side : {0u, 1u}) {
+        const engine::Reply refused = nodes.primary(side);
+        EXPECT_EQ(refused.code, static_cast<int>(wire::StateChangeResult::no_up_to_date_disk)) << side;
+        EXPECT_EQ(nodes.state(side).role, Role::secondary) << side;
+    }
+    ASSERT_TRUE(nodes.node(0).meta_data().apply_al().ok());
+    ASSERT_TRUE(nodes.attach(0).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    ASSERT_TRUE(nodes.primary(1).ok());
+    std::vector<uint8_t> data;
+    ASSERT_EQ(nodes.read(1, 0, 8, data), 0);
+    EXPECT_EQ(data[0], 2);
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+TEST_F(OutdatedTest, IsUpToDateBeforeASecondaryWithoutDataWhenForced) {
+    TwoNodes nodes(8, with(OnIoError::detach));
+    nodes.mirrored();
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    const auto detach = [](engine::Resource& r, engine::Done d) { r.detach(0, false, std::move(d)); };
+    ASSERT_TRUE(nodes.command(0, detach).ok());
+    const auto outdate = [](engine::Resource& r, engine::Done d) { r.outdate(0, std::move(d)); };
+    ASSERT_TRUE(nodes.command(1, outdate).ok());
+    ASSERT_EQ(nodes.state(1).disk, DiskState::outdated);
+    ASSERT_FALSE(nodes.primary(1).ok());
+    const auto force = [](engine::Resource& r, engine::Done d) { r.primary(0, {true}, std::move(d)); };
+    ASSERT_TRUE(nodes.command(1, force).ok());
+    EXPECT_EQ(nodes.state(1).disk, DiskState::up_to_date);
+    EXPECT_FALSE(outdated_on_disk(nodes, 1));
+    ASSERT_EQ(nodes.write(1, 8, 8, 3), 0);
+    ASSERT_TRUE(nodes.node(0).meta_data().apply_al().ok());
+    ASSERT_TRUE(nodes.attach(0).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    EXPECT_EQ(nodes.difference(), "");
 }
 
 }  // namespace

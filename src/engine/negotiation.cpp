@@ -333,6 +333,10 @@ Task<> Device::take_state(State packet) {
             real >= DiskState::inconsistent || check_current(disk->meta_io.superblock, real).ok();
         now.disk = usable ? disk->prepared.disk : DiskState::failed;
     }
+    // The data of a Primary are those that its users see, whatever its disk was called.
+    if (now.role == Role::primary && now.disk == DiskState::outdated && now.conn == ConnState::connected &&
+        real < DiskState::inconsistent)
+        now.disk = DiskState::up_to_date;
     const bool establishing = before.conn < ConnState::connected && now.conn >= ConnState::connected;
     // I51: with fencing a peer that was restarted reports Consistent (3.3 d).
     if (establishing && now.conn == ConnState::connected && real == DiskState::consistent &&

@@ -39,6 +39,13 @@ constexpr bool is_primary(const State& state) {
     return state.role == Role::primary;
 }
 
+// Deviation from the kernel: an outdated disk stays one before a Secondary without a disk, which has no
+// generation to compare and no users who have seen data (invariant I12; docs/compatibility.md). A Primary
+// without one has compared, with what its users have seen.
+constexpr bool says_whose_data(DiskState disk, Role role) {
+    return disk >= inconsistent || role == Role::primary;
+}
+
 }  // namespace
 
 Fencing effective_fencing(Fencing policy, DiskState current_disk) {
@@ -119,7 +126,8 @@ constexpr std::array<StateRule, 14> state_rules{{
      Result::no_up_to_date_disk},
     // 10
     {[](const State& s, const StateContext&) {
-         return is_one_of(s.conn, {connected, wf_bitmap_s, sync_source, paused_sync_s}) && s.disk == outdated;
+         return is_one_of(s.conn, {connected, wf_bitmap_s, sync_source, paused_sync_s}) &&
+                s.disk == outdated && says_whose_data(s.pdsk, s.peer);
      },
      Result::connected_outdates},
     // 11
@@ -148,7 +156,7 @@ struct SoftRule {
 };
 
 // States 2.4 b, row by row; the last that applies decides.
-constexpr std::array<SoftRule, 13> soft_rules{{
+constexpr std::array<SoftRule, 14> soft_rules{{
     // 1
     {[](const State& o, const State& n, const StateContext&) {
          return is_starting_sync(n.conn) && o.conn > connected;
@@ -217,6 +225,14 @@ constexpr std::array<SoftRule, 13> soft_rules{{
          return n.conn == disconnecting && n.pdsk == outdated && o.conn < connected && o.pdsk > outdated;
      },
      Result::outdate_wo_conn},
+    // Not in states 2.4: nobody without a disk becomes Primary over one that stayed Outdated before it (S5).
+    {[](const State& o, const State& n, const StateContext&) {
+         const bool own = !is_primary(o) && is_primary(n) && o.disk < inconsistent && o.pdsk == outdated;
+         const bool peers = o.peer == Role::secondary && n.peer == Role::primary && o.pdsk < inconsistent &&
+                            o.disk == outdated;
+         return n.conn >= connected && o.conn >= connected && (own || peers);
+     },
+     Result::no_up_to_date_disk},
 }};
 
 }  // namespace
@@ -351,8 +367,10 @@ class Sanitiser {
 
     void s5_connected_is_current() {
         if (n_.conn < connected || n_.conn >= ahead) return;
-        if (n_.disk == consistent || n_.disk == outdated) n_.disk = up_to_date;
-        if (n_.pdsk == consistent || n_.pdsk == outdated) n_.pdsk = up_to_date;
+        const bool peer_tells = n_.conn > connected || says_whose_data(n_.pdsk, n_.peer);
+        const bool own_tells = n_.conn > connected || says_whose_data(n_.disk, n_.role);
+        if (n_.disk == consistent || (n_.disk == outdated && peer_tells)) n_.disk = up_to_date;
+        if (n_.pdsk == consistent || (n_.pdsk == outdated && own_tells)) n_.pdsk = up_to_date;
     }
 
     void s6_window() {

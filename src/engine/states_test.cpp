@@ -110,6 +110,8 @@ TEST(StateRule, EveryRow) {
         {10, "SyncSource Secondary/Secondary Outdated/UpToDate", plain, R::connected_outdates},
         {10, "PausedSyncS Secondary/Secondary Outdated/UpToDate", plain, R::connected_outdates},
         {10, "WFBitMapT Secondary/Secondary Outdated/UpToDate", plain, R::success},
+        {10, "Connected Secondary/Secondary Outdated/Diskless", plain, R::success},
+        {10, "Connected Secondary/Primary Outdated/Diskless", plain, R::connected_outdates},
         {11, "VerifyS Secondary/Secondary UpToDate/UpToDate", no_alg, R::no_verify_alg},
         {11, "VerifyT Secondary/Secondary UpToDate/UpToDate", no_alg, R::no_verify_alg},
         {11, "VerifyT Secondary/Secondary UpToDate/UpToDate", no_net_no_alg, R::success},
@@ -200,6 +202,14 @@ TEST(SoftRule, EveryRow) {
          "Disconnecting Primary/Unknown UpToDate/Outdated", plain, R::outdate_wo_conn},
         {13, "Connected Primary/Secondary UpToDate/UpToDate",
          "Disconnecting Primary/Unknown UpToDate/Outdated", plain, R::success},
+        {14, "Connected Secondary/Secondary Diskless/Outdated",
+         "Connected Primary/Secondary Diskless/UpToDate", plain, R::no_up_to_date_disk},
+        {14, "Connected Secondary/Secondary Outdated/Diskless",
+         "Connected Secondary/Primary UpToDate/Diskless", plain, R::no_up_to_date_disk},
+        {14, "Connected Secondary/Secondary Diskless/UpToDate",
+         "Connected Primary/Secondary Diskless/UpToDate", plain, R::success},
+        {14, "Connected Secondary/Secondary Outdated/Diskless",
+         "Connected Primary/Secondary UpToDate/Diskless", plain, R::success},  // forced
     };
     for (const auto& row : rows)
         EXPECT_EQ(soft_rule(state(row.from), state(row.to), row.context), row.result)
@@ -325,6 +335,12 @@ TEST(Sanitise, S5AndS6) {
              "Connected Secondary/Secondary UpToDate/UpToDate"},
             {"S5", up, "Connected Secondary/Secondary Outdated/UpToDate",
              "Connected Secondary/Secondary UpToDate/UpToDate"},
+            {"S5", params, "Connected Secondary/Secondary Outdated/Diskless",
+             "Connected Secondary/Secondary Outdated/Diskless"},
+            {"S5", params, "Connected Secondary/Secondary Diskless/Outdated",
+             "Connected Secondary/Secondary Diskless/Outdated"},
+            {"S5", params, "Connected Secondary/Primary Outdated/Diskless",
+             "Connected Secondary/Primary UpToDate/Diskless"},
             {"S5", up, "Behind Secondary/Secondary Outdated/UpToDate",
              "Behind Secondary/Secondary Outdated/UpToDate"},
             {"S6", params_up, "WFBitMapT Secondary/Primary UpToDate/UpToDate",

@@ -123,3 +123,32 @@ def test_promotion_asks_the_handler(pair, promoted):
     pair.synced()
     assert primary.disk.read(2 * MIB, MIB) == pattern("promoted", MIB)
     pair.compare()
+
+
+@pytest.mark.feature("Fencing: an outdated disk before a Secondary without a disk")
+@pytest.mark.parametrize("outdated", ["left", "right"])
+def test_outdated_before_a_secondary_without_a_disk(pair, outdated):
+    """The newer data are on a disk that has been detached. The kernel calls its old data UpToDate then; Duplex keeps them Outdated, and
+    nobody becomes Primary with them, also not a kernel that takes them for UpToDate."""
+    outdated = pair.machine(outdated)
+    newer, _ = pair.mirrored(source=pair.other(outdated), configuration=fencing(pair, "resource-only", "exit 7"))
+    pair.allow(*LOSS, r"State change failed", r"Refusing to be Primary", r"Requested", r"peer", r"old =|new =")
+    newer.drbdadm("disconnect r0")
+    outdated.drbdadm("outdate r0")
+    newer.await_status("alone", lambda s: s.cs == "StandAlone")
+    newer.write(0, pattern("newer", MIB))
+    newer.drbdadm("secondary r0")
+    newer.drbdadm("detach r0")
+    newer.drbdadm("connect r0")
+    pair.connected()
+    if outdated.kind == "duplex":
+        assert outdated.status().disk == "Outdated"
+        for machine in pair.machines:
+            refused = machine.drbdadm("primary r0", check=False)
+            assert (refused.status, machine.status().role) == (11, "Secondary"), (machine.name, refused.output)
+    newer.drbdadm("attach r0")
+    pair.synced()
+    outdated.drbdadm("primary r0")
+    assert outdated.read(0, MIB) == pattern("newer", MIB)
+    outdated.drbdadm("secondary r0")
+    pair.compare()
