@@ -49,8 +49,7 @@ Status read_section(const std::string& conf, const std::string& name, Options& o
         std::string value = (*at)[2].str();
         std::erase(value, '"');
         while (!value.empty() && value.back() == ' ') value.pop_back();
-        if (const Status set = config::set_option(options, (*at)[1].str(), value.empty() ? "yes" : value);
-            !set)
+        if (Status set = config::set_option(options, (*at)[1].str(), value.empty() ? "yes" : value); !set)
             return set;
     }
     return Ok{};

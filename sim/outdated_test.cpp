@@ -111,8 +111,8 @@ TEST_F(OutdatedTest, IsUpToDateWhenThePrimaryTakesItsData) {
     }
 }
 
-// The node with the newer data has given its disk back, and is nobody's Primary: nothing says whose data these
-// are (I12). A promotion of either has to be forced where the disk is.
+// The node with the newer data has given its disk back, and is nobody's Primary: nothing says whose data
+// these are (I12). A promotion of either has to be forced where the disk is.
 TEST_F(OutdatedTest, IsNotUpToDateBecauseASecondaryHasNoData) {
     TwoNodes nodes(8, with(OnIoError::detach));
     nodes.mirrored();

@@ -410,6 +410,7 @@ bool Transcript::play_session(size_t number) {
     peer_disconnects_ = false;
     // A packet of the peer's stands where it had arrived, one of the node's where it had to be on its way.
     std::vector<const Packet*> order;
+    order.reserve(session.packets.size());
     for (const Packet& packet : session.packets) order.push_back(&packet);
     const auto time = [this](const Packet* p) {
         return p->sender == side_ ? p->first_byte_us : p->last_byte_us;
