@@ -72,6 +72,21 @@ TEST_F(CheckerTest, AnOutdatedDiskThatIsUpToDateWithoutThePeer) {
     expect("I15");
 }
 
+// A forced promotion that the checker did not see.
+TEST_F(CheckerTest, AnOutdatedDiskThatIsUpToDateBeforeASecondaryWithoutADisk) {
+    const auto run = [this](unsigned side, const TwoNodes::Command& command) {
+        ASSERT_TRUE(nodes_.command(side, command).ok());
+    };
+    ASSERT_TRUE(nodes_.secondary(0).ok());
+    run(0, [](engine::Resource& r, engine::Done d) { r.detach(0, false, std::move(d)); });
+    run(1, [](engine::Resource& r, engine::Done d) { r.outdate(0, std::move(d)); });
+    look();
+    ASSERT_FALSE(verdict_.failed()) << verdict_.text();
+    run(1, [](engine::Resource& r, engine::Done d) { r.primary(0, {true}, std::move(d)); });
+    ASSERT_TRUE(nodes_.secondary(1).ok());
+    expect("I12");
+}
+
 TEST_F(CheckerTest, APrimaryThatStableStorageDoesNotKnow) {
     store_flags(0, 0, meta::flag::primary_ind);
     expect("I16");
