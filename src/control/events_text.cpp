@@ -10,8 +10,6 @@
 namespace duplex::control {
 namespace {
 
-using wire::ConnState;
-
 std::string connection_name(const engine::ResourceStatus& status) {
     return fmt::format("name:{} peer-node-id:0{}", status.name,
                        status.connection.configured ? " conn-name:peer" : "");
