@@ -324,7 +324,9 @@ void Checker::after_stop(Node& node, bool power) {
 // ---- writes
 // --------------------------------------------------------------------------------------------------------
 
-void Checker::write_completed(unsigned side, const Write& write) const {
+void Checker::write_completed(unsigned side, WriteId id) const {
+    if (wire_) wire_->completed(0, id);
+    const Write& write = oracle_.write(id);
     const Node& node = *nodes_[side];
     const State s = node.state();
     if (!scenario_.disk.md_flushes || s.conn >= ConnState::connected || s.disk != DiskState::up_to_date ||

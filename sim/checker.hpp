@@ -9,6 +9,7 @@
 #include "sim/oracle.hpp"
 #include "sim/scheduler.hpp"
 #include "sim/verdict.hpp"
+#include "sim/wire_watch.hpp"
 
 namespace duplex::sim {
 
@@ -17,14 +18,23 @@ class Checker {
     Checker(Scheduler& scheduler, Verdict& verdict, const Scenario& scenario, Oracle& oracle)
         : scheduler_(scheduler), verdict_(verdict), scenario_(scenario), oracle_(oracle) {}
 
-    void watch(std::array<Node*, 2> nodes) { nodes_ = nodes; }
+    void watch(std::array<Node*, 2> nodes, WireWatch* wire = nullptr) {
+        nodes_ = nodes;
+        wire_ = wire;
+    }
 
     void after_run(Node& node);
     void check_size(const Node& node);
     void before_stop(Node& node);
     void after_stop(Node& node, bool power);
+    void write_issued(WriteId id) const {
+        if (wire_) wire_->issued(0, id, oracle_.write(id));
+    }
+    void write_failed(WriteId id) const {
+        if (wire_) wire_->failed(0, id);
+    }
     // A write has just been reported to its application.
-    void write_completed(unsigned side, const Write& write) const;
+    void write_completed(unsigned side, WriteId id) const;
 
     Oracle::Completion completion(unsigned side) const;
 
@@ -90,6 +100,7 @@ class Checker {
     const Scenario& scenario_;
     Oracle& oracle_;
     std::array<Node*, 2> nodes_{};
+    WireWatch* wire_ = nullptr;
     std::array<Seen, 2> seen_{};
     std::array<std::vector<uint64_t>, 2> snapshots_;
     bool in_sync_ = false;

@@ -80,6 +80,7 @@ void Disk::submit(engine::DiskIo& io) {
             io.sector.value + io.size_bytes / sector_bytes <= limits_.size_sectors));
     ensure(!has_data || (io.data && reinterpret_cast<uintptr_t>(io.data) % sector_bytes == 0 &&
                          io.size_bytes <= limits_.io_bytes_max));
+    if (submission_observer) submission_observer(io);
     linked_.push_back(io);
     uint64_t delay_us = scheduler_.random.between(model_.delay_us_min, model_.delay_us_max);
     if (model_.slow_percent > 0 && scheduler_.random.chance(model_.slow_percent)) delay_us *= 10;

@@ -69,6 +69,8 @@ class Disk final : public engine::Disk {
     void hang() { hangs_ = true; }
     void go_on();
 
+    // Told of every operation that is submitted, before it is in flight.
+    std::function<void(const engine::DiskIo&)> submission_observer;
     // Told of every operation that has ended.
     std::function<void(const engine::DiskIo&, int error)> observer;
 
@@ -78,6 +80,10 @@ class Disk final : public engine::Disk {
     void write_now(Sector sector, std::span<const uint8_t> bytes);              // durable
     uint64_t word_at(Sector sector) const { return visible_.word_at(sector); }  // its first eight bytes
     bool in_flight() const { return !operations_.empty(); }
+    template <typename Visit>
+    void for_each_in_flight(Visit visit) const {
+        for (const Operation& operation : operations_) visit(*operation.io);
+    }
     // Writes completed so far, and is everything up to the n-th of them on stable storage where it touches
     // the range?
     uint64_t writes_completed() const { return sequence_; }

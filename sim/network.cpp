@@ -31,6 +31,8 @@ void Socket::set_events(engine::SocketEvents& events) {
 void Socket::send(engine::OutPacket& packet) {
     ensure(state_ == State::open && packet.head_bytes > 0 && packet.head_bytes <= sizeof packet.head);
     queue_.push_back(packet);
+    queued_bytes_ += packet.head_bytes + packet.payload_bytes;
+    if (CableWatch* const watch = connection_.cable_.watch) watch->queued(side_, *this, packet);
     connection_.schedule_pump(side_, connection_.cable_.scheduler_.random.below(loop_us_max));
 }
 
@@ -44,6 +46,7 @@ void Socket::close(bool orderly) {
     if (state_ == State::gone) return;  // the process is being taken apart after its machine lost power
     ensure(state_ == State::open);
     events_ = nullptr;
+    if (CableWatch* const watch = connection_.cable_.watch) watch->closed(*this);
     Scheduler& scheduler = connection_.cable_.scheduler_;
     if (orderly && !broken_) {
         state_ = State::draining;
@@ -53,6 +56,10 @@ void Socket::close(bool orderly) {
     }
     state_ = State::closed;
     settle_event_ = scheduler.after(0, [this] { connection_.give_back(side_); });
+}
+
+const Socket& Socket::peer() const {
+    return connection_.sockets[1 - side_];
 }
 
 // ---- sending
@@ -183,6 +190,7 @@ void TcpConnection::offer(unsigned side) {
     ensure(taken <= offered);
     cable_.scheduler_.note(taken);
     socket.taken_bytes_ += taken;
+    socket.received_bytes_ += taken;
     if (socket.taken_bytes_ == socket.arrived_.size()) {
         socket.arrived_.clear();
         socket.taken_bytes_ = 0;
@@ -254,6 +262,7 @@ void TcpConnection::forget(unsigned side) {
     socket.events_ = nullptr;
     socket.queue_.clear();
     socket.state_ = Socket::State::gone;
+    if (cable_.watch) cable_.watch->closed(socket);
     for (const Scheduler::EventId event : {socket.pump_event_, socket.settle_event_, socket.offer_event_})
         cable_.scheduler_.cancel(event);
     socket.pump_event_ = socket.settle_event_ = socket.offer_event_ = 0;

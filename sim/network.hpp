@@ -32,7 +32,19 @@ struct NetworkModel {
 
 class Cable;
 class Network;
+class Socket;
 class TcpConnection;
+
+// Told of what the nodes hand to the cable.
+class CableWatch {
+  public:
+    virtual void queued(unsigned side, const Socket& socket, const engine::OutPacket& packet) = 0;
+    // Given up by the engine, or gone with it.
+    virtual void closed(const Socket& socket) = 0;
+
+  protected:
+    ~CableWatch() = default;
+};
 
 // One end of a stream in each direction.
 class Socket final : public engine::Socket {
@@ -44,6 +56,10 @@ class Socket final : public engine::Socket {
     void resume() override;
     void close(bool orderly) override;
     uint64_t sent_bytes() const override { return sent_bytes_; }
+    // Up to the end of the packet that was queued last; and what the engine has taken.
+    uint64_t queued_bytes() const { return queued_bytes_; }
+    uint64_t received_bytes() const { return received_bytes_; }
+    const Socket& peer() const;
 
   private:
     friend class TcpConnection;
@@ -62,6 +78,7 @@ class Socket final : public engine::Socket {
     // sending
     List<engine::OutPacket, engine::OutPacket> queue_;
     size_t front_sent_bytes_ = 0;
+    uint64_t queued_bytes_ = 0;
     uint64_t sent_bytes_ = 0;
     bool end_sent_ = false;
     Scheduler::EventId pump_event_ = 0;
@@ -76,6 +93,7 @@ class Socket final : public engine::Socket {
     Scheduler::EventId arrival_event_ = 0;
     std::vector<uint8_t> arrived_;
     size_t taken_bytes_ = 0;  // of arrived_
+    uint64_t received_bytes_ = 0;
     bool end_arrived_ = false;
     bool broken_ = false;  // after arrived_: error_
     int error_ = 0;
@@ -150,6 +168,7 @@ class Cable {
 
     void plug(Network& network) { ends_[network.side_] = &network; }
     NetworkModel model;
+    CableWatch* watch = nullptr;
 
     // ---- faults
     void cut();

@@ -28,9 +28,9 @@ Simulation::Simulation(uint64_t seed)
       scenario_(Scenario::draw(scheduler_.random, seed)),
       cable_(scheduler_, scenario_.network),
       nodes_{std::make_unique<Node>(scheduler_, journal_, cable_, scenario_, 0,
-                                    [this](Node& n) { checker_.after_run(n); }),
+                                    [this](Node& n) { after_run(n); }),
              std::make_unique<Node>(scheduler_, journal_, cable_, scenario_, 1,
-                                    [this](Node& n) { checker_.after_run(n); })},
+                                    [this](Node& n) { after_run(n); })},
       oracle_(verdict_, journal_, {&nodes_[0]->data_disk(), &nodes_[1]->data_disk()}),
       checker_(scheduler_, verdict_, scenario_, oracle_) {
     for (auto& node : nodes_)
@@ -42,13 +42,30 @@ Simulation::Simulation(uint64_t seed)
                                 static_cast<int>(io.kind), io.sector.value, io.size_bytes / sector_bytes,
                                 error, node->data_disk().word_at(Sector(*journal_.traced_sector))));
         };
-    checker_.watch({nodes_[0].get(), nodes_[1].get()});
+    const std::array<Node*, 2> nodes{nodes_[0].get(), nodes_[1].get()};
+    checker_.watch(nodes, &wire_watch_);
+    watch_disks_and_cable(nodes);
     for (const unsigned side : {0u, 1u})
         workloads_[side] = std::make_unique<Workload>(scheduler_, verdict_, journal_, scenario_.workload,
                                                       *nodes_[side], oracle_, checker_);
 }
 
 Simulation::~Simulation() = default;
+
+void Simulation::watch_disks_and_cable(std::array<Node*, 2> nodes) {
+    wire_watch_.watch(nodes);
+    cable_.watch = &wire_watch_;
+    for (Node* node : nodes)
+        for (unsigned volume = 0; volume < scenario_.volumes; ++volume)
+            node->data_disk(volume).submission_observer = [this, node, volume](const engine::DiskIo& io) {
+                disk_checks_.before_submission(*node, volume, io);
+            };
+}
+
+void Simulation::after_run(Node& node) {
+    wire_watch_.after_run(node.side());
+    checker_.after_run(node);
+}
 
 bool Simulation::run() {
     say(scenario_.describe());
@@ -170,6 +187,7 @@ void Simulation::stop(Node& node, bool power) {
     checker_.before_stop(node);
     workloads_[node.side()]->forget();
     node.stop(power);
+    wire_watch_.node_died(node.side());
     busy_[node.side()] = 0;
     checker_.after_stop(node, power);
 }

@@ -7,11 +7,13 @@
 #include <string>
 
 #include "sim/checker.hpp"
+#include "sim/disk_checks.hpp"
 #include "sim/node.hpp"
 #include "sim/oracle.hpp"
 #include "sim/scenario.hpp"
 #include "sim/scheduler.hpp"
 #include "sim/verdict.hpp"
+#include "sim/wire_watch.hpp"
 #include "sim/workload.hpp"
 
 namespace duplex::sim {
@@ -30,11 +32,15 @@ class Simulation {
     uint64_t virtual_us() const { return scheduler_.now_us(); }
     const Oracle& oracle() const { return oracle_; }
     const Checker& checker() const { return checker_; }
+    const WireWatch& wire_watch() const { return wire_watch_; }
+    const DiskChecks& disk_checks() const { return disk_checks_; }
 
   private:
     template <typename Condition>
     bool run_until(Condition condition, uint64_t limit_us);
     void run_for(uint64_t us);
+    void watch_disks_and_cable(std::array<Node*, 2> nodes);
+    void after_run(Node& node);
     void say(const std::string& line) { journal_.add("admin", line); }
 
     // ---- the administrator
@@ -68,6 +74,8 @@ class Simulation {
     Verdict verdict_;
     Journal journal_;
     Scenario scenario_;
+    WireWatch wire_watch_{verdict_, scenario_.net.protocol};
+    DiskChecks disk_checks_{verdict_, scenario_.disk};
     Cable cable_;
     std::array<std::unique_ptr<Node>, 2> nodes_;
     Oracle oracle_;

@@ -114,6 +114,7 @@ void Workload::issue() {
         const bool in_contact = checker_.in_contact(node_.side());
         pending.write =
             oracle_.issue(node_.side(), op, sector, size_sectors, in_contact, checker_.session(node_.side()));
+        checker_.write_issued(pending.write);
         if (op == Op::write)
             for (uint32_t i = 0; i < size_sectors; ++i)
                 Oracle::fill(oracle_.write(pending.write).tag, sector.value + i,
@@ -176,13 +177,14 @@ void Workload::completed(engine::Request& request) {
 void Workload::write_completed(engine::Request& request, const Pending& pending) {
     if (request.error != 0) {
         oracle_.failed(pending.write);
+        checker_.write_failed(pending.write);
         return;
     }
     Oracle::Completion completion = checker_.completion(node_.side());
     completion.fua = request.fua;
     oracle_.completed(pending.write, completion);
     const Write& write = oracle_.write(pending.write);
-    checker_.write_completed(node_.side(), write);
+    checker_.write_completed(node_.side(), pending.write);
     if (request.fua && request.op == Op::write && !model_.overlapping && !model_.conflicting)
         check_fua(request, write);
 }
