@@ -1,5 +1,5 @@
-// What an engine may hand to its data disk, looked at before the disk has it: which writes may be there at the
-// same time (I29), what may start at all (I10), and what stable storage says before a diskless Primary's
+// What an engine may hand to its data disk, looked at before the disk has it: which writes may be there at
+// the same time (I29), what may start at all (I10), and what stable storage says before a diskless Primary's
 // writes (I16).
 #pragma once
 
@@ -10,8 +10,7 @@ namespace duplex::sim {
 
 class DiskChecks {
   public:
-    DiskChecks(Verdict& verdict, const config::DiskOptions& options)
-        : verdict_(verdict), options_(options) {}
+    DiskChecks(Verdict& verdict, const config::DiskOptions& options) : verdict_(verdict), options_(options) {}
 
     void before_submission(Node& node, unsigned volume, const engine::DiskIo& io);
 

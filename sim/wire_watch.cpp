@@ -43,7 +43,6 @@ void WireWatch::follow(unsigned side, unsigned number) {
 // ----------------------------------------------------------------------------------------------
 
 void WireWatch::issued(unsigned number, WriteId id, const Write& write) {
-    follow(write.node, number);
     Volume& in = volume(number);
     if (in.writes.size() <= id) in.writes.resize(id + 1);
     Record& record = in.writes[id];
@@ -53,6 +52,7 @@ void WireWatch::issued(unsigned number, WriteId id, const Write& write) {
     record.issued = ++sequence_;
     record.moments_apart = in.moments[write.node].apart;
     record.moments_open = in.moments[write.node].open;
+    follow(write.node, number);  // it begins in this one
     if (write.tag != 0) {
         in.by_tag[write.tag] = id;
         return;

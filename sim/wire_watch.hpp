@@ -1,10 +1,10 @@
-// The applications' writes as they cross the cable: when a write completes, how far has its packet come (I19),
-// and in which epoch is it (I25)?
+// The applications' writes as they cross the cable: when a write completes, how far has its packet come
+// (I19), and in which epoch is it (I25)?
 //
 // A write is known by the tag in its data; a discard, which has none, by its place. What counts is the packet
-// that was queued on a connection that is still there: a write that was not replicated has none, and one whose
-// connection is lost waits for nobody. That a write has no packet although it needed one can be told where the
-// node replicated all the time from its issue to its completion.
+// that was queued on a connection that is still there: a write that was not replicated has none, and one
+// whose connection is lost waits for nobody. That a write has no packet although it needed one can be told
+// where the node replicated all the time from its issue to its completion.
 #pragma once
 
 #include <array>
