@@ -6,6 +6,7 @@
 
 #include "engine/core.hpp"
 #include "engine/kib.hpp"
+#include "engine/sabotage.hpp"
 
 namespace duplex::engine {
 
@@ -98,7 +99,8 @@ void AppIo::answered_by_peer(AppRequest& request) {
 
 void AppIo::packet_done(AppRequest& request, bool sent) {
     request.net_queued = false;
-    const uint32_t acks = wire::dp_flag::send_receive_ack | wire::dp_flag::send_write_ack;
+    const uint32_t acks =
+        wire::dp_flag::send_write_ack | (sabotage::receive_ack ? 0 : wire::dp_flag::send_receive_ack);
     if (sent && request.is_write() && !(request.dp_flags & acks) && request.net_pending) {
         answered_by_peer(request);  // protocol A: TCP has it all
         request.net_ok = true;

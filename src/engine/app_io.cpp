@@ -130,8 +130,9 @@ bool AppIo::may_start() const {
     const State s = device_.state();
     // The peer has to know that its disk is the only one before it gets a write: it keeps the bits then.
     if (s.disk == DiskState::failed && !core_.worker.idle()) return false;
-    return suspensions_ == 0 && !is_suspended(s) && s.conn != ConnState::wf_bitmap_t &&
-           s.conn != ConnState::wf_sync_uuid && s.disk != DiskState::attaching &&
+    const bool exchanges = s.conn == ConnState::wf_bitmap_t || s.conn == ConnState::wf_sync_uuid;
+    if (exchanges && !sabotage::admission) return false;
+    return suspensions_ == 0 && !is_suspended(s) && s.disk != DiskState::attaching &&
            s.disk != DiskState::negotiating && in_flight_ <= core_.connection.options().max_buffers;
 }
 
@@ -210,7 +211,7 @@ void AppIo::complete(AppRequest& request, int error) {
     request.error = error;
     if (request.is_write() && request.net_part) {
         // What the application issues from now on may depend on this write.
-        if (request.epoch == core_.connection.transfer_log.current_epoch())
+        if (request.epoch == core_.connection.transfer_log.current_epoch() && !sabotage::epochs)
             core_.connection.transfer_log.close_epoch();
         request.interval.completed = true;
     }

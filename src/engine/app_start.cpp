@@ -4,6 +4,7 @@
 
 #include "engine/core.hpp"
 #include "engine/kib.hpp"
+#include "engine/sabotage.hpp"
 
 namespace duplex::engine {
 
@@ -17,7 +18,8 @@ void AppIo::begin_write(AppRequest& request) {
 }
 
 void AppIo::extents_active(AppRequest& request) {
-    if (device_.writes.find_conflict(request.sector, request.end_sector(), nullptr)) {
+    if (!sabotage::overlapping_writes &&
+        device_.writes.find_conflict(request.sector, request.end_sector(), nullptr)) {
         conflicting_.push_back(request);
         return;
     }

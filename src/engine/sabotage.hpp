@@ -46,4 +46,32 @@ inline constexpr bool congestion = true;
 inline constexpr bool congestion = false;
 #endif
 
+// A write under protocol B completes when TCP has it (I19).
+#ifdef DUPLEX_SABOTAGE_RECEIVE_ACK
+inline constexpr bool receive_ack = true;
+#else
+inline constexpr bool receive_ack = false;
+#endif
+
+// What is issued after a write has completed may share its epoch (I25).
+#ifdef DUPLEX_SABOTAGE_EPOCHS
+inline constexpr bool epochs = true;
+#else
+inline constexpr bool epochs = false;
+#endif
+
+// A write does not wait for one in its place (I29).
+#ifdef DUPLEX_SABOTAGE_OVERLAPPING_WRITES
+inline constexpr bool overlapping_writes = true;
+#else
+inline constexpr bool overlapping_writes = false;
+#endif
+
+// Requests are admitted while the bitmaps are exchanged (I10).
+#ifdef DUPLEX_SABOTAGE_ADMISSION
+inline constexpr bool admission = true;
+#else
+inline constexpr bool admission = false;
+#endif
+
 }  // namespace duplex::engine::sabotage
