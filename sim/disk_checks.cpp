@@ -1,5 +1,6 @@
 #include "sim/disk_checks.hpp"
 
+#include "base/byte_order.hpp"
 #include "engine/requests.hpp"
 #include "sim/admission.hpp"
 
@@ -64,8 +65,14 @@ void DiskChecks::before_submission(Node& node, unsigned volume, const engine::Di
     node.data_disk(volume).for_each_in_flight([&](const engine::DiskIo& other) {
         if (is_write(other) && overlap(io, other)) check_overlap(node, io, other);
     });
-    if (writer_of(io) != Writer::peer || s.peer != engine::Role::primary || s.pdsk >= DiskState::inconsistent)
-        return;
+    if (writer_of(io) != Writer::peer) return;
+    check_epoch(node, volume, io);
+    check_diskless_primary(node, volume, io);
+}
+
+void DiskChecks::check_diskless_primary(Node& node, unsigned volume, const engine::DiskIo& io) {
+    const State s = node.state(volume);
+    if (s.peer != engine::Role::primary || s.pdsk >= DiskState::inconsistent) return;
     ++diskless_writes_;
     const Result<meta::Superblock> stored = node.meta_data(volume).superblock();
     if (options_.md_flushes && stored && !stored->has(meta::flag::primary_ind))
@@ -75,8 +82,36 @@ void DiskChecks::before_submission(Node& node, unsigned volume, const engine::Di
             node.side(), io.sector.value, io.size_bytes / sector_bytes, engine::describe(s));
 }
 
+// Of a write of the peer's.
+std::optional<WireWatch::Place> DiskChecks::place_of(const Node& node, unsigned volume,
+                                                     const engine::DiskIo& io) {
+    if (io.kind != IoKind::write) return std::nullopt;
+    return wire_.place_of(1 - node.side(), volume, io.sector, io.size_bytes / sector_bytes,
+                          load_le<uint64_t>(io.data));
+}
+
+// I25: of the epochs before its own nothing is at the disk any more.
+void DiskChecks::check_epoch(const Node& node, unsigned volume, const engine::DiskIo& io) {
+    if (!ordered()) return;
+    const std::optional<WireWatch::Place> own = place_of(node, volume, io);
+    if (!own) return;
+    node.data_disk(volume).for_each_in_flight([&](const engine::DiskIo& other) {
+        if (writer_of(other) != Writer::peer) return;
+        const std::optional<WireWatch::Place> earlier = place_of(node, volume, other);
+        if (!earlier || earlier->stream != own->stream) return;
+        ++epochs_;
+        if (earlier->epoch < own->epoch)
+            verdict_.fail(
+                "I25: node {}: a write of the peer's of {}s +{} is given to the disk that still has one of "
+                "an "
+                "earlier epoch, {}s +{}",
+                node.side(), io.sector.value, io.size_bytes / sector_bytes, other.sector.value,
+                other.size_bytes / sector_bytes);
+    });
+}
+
 void DiskChecks::check_overlap(const Node& node, const engine::DiskIo& io, const engine::DiskIo& other) {
-    if (!options_.disk_flushes && !options_.disk_drain) return;
+    if (!ordered()) return;
     const Writer a = writer_of(io);
     const Writer b = writer_of(other);
     ++overlaps_;

@@ -18,8 +18,17 @@ using engine::PeerRequest;
 
 class DiskChecksTest : public testing::Test {
   protected:
-    DiskChecksTest() { nodes_.mirrored(); }
+    DiskChecksTest() {
+        wire_.watch({&nodes_.node(0), &nodes_.node(1)});
+        nodes_.cable().watch = &wire_;
+        nodes_.mirrored();
+    }
 
+    void watch_disk(unsigned side) {
+        nodes_.node(side).data_disk().submission_observer = [this, side](const engine::DiskIo& io) {
+            checks_.before_submission(nodes_.node(side), 0, io);
+        };
+    }
     void give(unsigned side, engine::DiskIo& io, uint64_t sector) {
         io.sector = Sector(sector);
         io.size_bytes = 8 * sector_bytes;
@@ -27,8 +36,10 @@ class DiskChecksTest : public testing::Test {
     }
     void give_peer_request(unsigned side, PeerKind kind, uint64_t sector) {
         PeerRequest request;
+        std::array<uint8_t, 8 * sector_bytes> data{};
         request.kind = kind;
         request.local_io.request = &request;
+        request.local_io.data = data.data();
         request.local_io.kind = IoKind::write;
         give(side, request.local_io, sector);
     }
@@ -62,8 +73,9 @@ class DiskChecksTest : public testing::Test {
     void expect(std::string_view text) { EXPECT_TRUE(verdict_.text().starts_with(text)) << verdict_.text(); }
 
     Verdict verdict_;
+    WireWatch wire_{verdict_, config::Protocol::c};
     TwoNodes nodes_{8, [](Scenario& s) { s.network.latency_us_min = s.network.latency_us_max = 20'000; }};
-    DiskChecks checks_{verdict_, nodes_.scenario.disk};
+    DiskChecks checks_{verdict_, nodes_.scenario.disk, wire_};
 };
 
 // ---- I29
@@ -108,6 +120,41 @@ TEST_F(DiskChecksTest, WhatMayOverlap) {
     expect_fine();
 }
 
+// ---- I25, at the receiver
+
+TEST_F(DiskChecksTest, AWriteOfALaterEpochAtThePeersDisk) {
+    write_that_does_not_end(64);
+    const auto issue = [&](WriteId id, uint64_t sector, uint8_t filling) {
+        Write write;
+        write.tag = filling * uint64_t{0x0101010101010101};
+        write.sector = Sector(sector);
+        write.size_sectors = 8;
+        wire_.issued(0, id, write);
+        nodes_.start_write(0, sector, 8, filling);
+        nodes_.run_for(100);
+    };
+    watch_disk(1);
+    issue(1, 128, 1);
+    issue(2, 192, 2);
+    ASSERT_TRUE(nodes_.node(1).data_disk().is_writing(Sector(192), 8));
+    EXPECT_EQ(checks_.epochs(), 1u);
+    expect_fine();
+    nodes_.start_flush(0);  // ends the epoch
+    nodes_.run_for(100);
+    issue(3, 256, 3);
+    ASSERT_FALSE(nodes_.node(1).data_disk().is_writing(Sector(256), 8));
+    std::array<uint8_t, 8 * sector_bytes> data;
+    data.fill(3);
+    PeerRequest request;
+    request.local_io.request = &request;
+    request.local_io.kind = IoKind::write;
+    request.local_io.data = data.data();
+    give(1, request.local_io, 256);
+    expect(
+        "I25: node 1: a write of the peer's of 256s +8 is given to the disk that still has one of an "
+        "earlier");
+}
+
 // ---- I10
 
 TEST_F(DiskChecksTest, ARequestThatStartsWhileTheBitmapsAreExchanged) {
@@ -130,11 +177,8 @@ class DisklessPrimaryTest : public DiskChecksTest {
                                        engine::Done done) { r.detach(0, false, std::move(done)); })
                         .ok());
         EXPECT_TRUE(nodes_.run_until([&] { return nodes_.state(1).pdsk == DiskState::diskless; }));
-        nodes_.node(1).data_disk().submission_observer = [this](const engine::DiskIo& io) {
-            checks_.before_submission(nodes_.node(1), 0, io);
-        };
+        watch_disk(1);
     }
-    ~DisklessPrimaryTest() { nodes_.node(1).data_disk().submission_observer = {}; }
 };
 
 TEST_F(DisklessPrimaryTest, ItsPeersDiskSaysPrimary) {

@@ -75,7 +75,7 @@ class Simulation {
     Journal journal_;
     Scenario scenario_;
     WireWatch wire_watch_{verdict_, scenario_.net.protocol};
-    DiskChecks disk_checks_{verdict_, scenario_.disk};
+    DiskChecks disk_checks_{verdict_, scenario_.disk, wire_watch_};
     Cable cable_;
     std::array<std::unique_ptr<Node>, 2> nodes_;
     Oracle oracle_;

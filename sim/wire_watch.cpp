@@ -135,6 +135,13 @@ WireWatch::Record* WireWatch::find(Volume& in, unsigned side, Sector sector, uin
     return nullptr;
 }
 
+std::optional<WireWatch::Place> WireWatch::place_of(unsigned side, unsigned number, Sector sector,
+                                                    uint32_t size_sectors, uint64_t tag) {
+    const Record* const write = tag == 0 ? nullptr : find(volume(number), side, sector, size_sectors, tag);
+    if (!write || !write->socket) return std::nullopt;
+    return Place{write->stream, write->epoch};
+}
+
 void WireWatch::queued(unsigned side, const Socket& socket, const engine::OutPacket& packet) {
     constexpr size_t head_bytes = wire::header_bytes(wire::HeaderFormat::header100);
     if (packet.head_bytes < head_bytes) return;

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -35,6 +36,14 @@ class WireWatch final : public CableWatch {
     void failed(unsigned volume, WriteId id);
     // What this node had under way ends no more.
     void node_died(unsigned side);
+
+    // Where the packet of a write with a tag is: on which connection, behind how many barriers.
+    struct Place {
+        uint64_t stream;
+        uint64_t epoch;
+    };
+    std::optional<Place> place_of(unsigned side, unsigned volume, Sector sector, uint32_t size_sectors,
+                                  uint64_t tag);
 
     // ---- the cable
     void queued(unsigned side, const Socket& socket, const engine::OutPacket& packet) override;
