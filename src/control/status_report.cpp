@@ -12,7 +12,6 @@ namespace duplex::control {
 namespace {
 
 using json = nlohmann::ordered_json;
-using wire::ConnState;
 
 json device(const engine::VolumeStatus& volume) {
     const engine::VolumeCounters& counters = volume.counters;
