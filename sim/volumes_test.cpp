@@ -360,6 +360,35 @@ TEST_F(VolumesTest, ThePeerIsPrimaryOnTheOtherVolume) {
     EXPECT_TRUE(nodes.primary(1, 1).ok());
 }
 
+// Two administrators at once, each with another volume: at most one gets what he wants, and both nodes know
+// who.
+TEST_F(VolumesTest, OneIsPromotedHereAndTheOtherThereAtTheSameTime) {
+    for (const uint64_t later_us : {0, 100, 200, 300, 500, 1000}) {
+        TwoNodes nodes(8,
+                       two([](Scenario& s) { s.network.latency_us_min = s.network.latency_us_max = 300; }));
+        nodes.mirrored();
+        for (const unsigned volume : {0u, 1u}) ASSERT_TRUE(nodes.secondary(0, volume).ok());
+        nodes.run_for(100);
+        unsigned answers = 0;
+        const auto promote = [&](unsigned side) {
+            nodes.node(side).resource().primary(side, {}, [&answers](const engine::Reply&) { ++answers; });
+            nodes.node(side).turn();
+        };
+        promote(0);
+        nodes.scheduler.after(later_us, [&] { promote(1); });
+        ASSERT_TRUE(nodes.run_until([&] { return answers == 2; }));
+        nodes.run_for(1000);
+        unsigned primaries = 0;
+        for (const unsigned volume : {0u, 1u})
+            for (const unsigned side : {0u, 1u}) {
+                EXPECT_EQ(nodes.state(side, volume).peer, nodes.state(1 - side, volume).role)
+                    << later_us << " us: volume " << volume << " on node " << side;
+                if (nodes.state(side, volume).role == Role::primary) ++primaries;
+            }
+        EXPECT_LE(primaries, 1u) << later_us;
+    }
+}
+
 // Without data on one volume both wait, if that is what on-no-data-accessible says.
 TEST_F(VolumesTest, OneWithoutDataFreezesBoth) {
     TwoNodes nodes(8,

@@ -378,14 +378,22 @@ Task<> Device::try_request(StateChangeRequest request, bool verbose, StateChange
     const StateContext now = context();
     const ChangeDecision decision = check_change(old_state, *wanted, now, ChangeKind::wish);
     result = decision.result;
+    bool peer_may_have_agreed = false;
     if (wire::is_success(result) && is_cluster_wide(old_state, decision.state)) {
         result = check_cluster_wide(old_state, *wanted, now).result;
         if (wire::is_success(result)) {
             Task<> asked = ask_peer(request, result);
             co_await asked;
+            peer_may_have_agreed = result != StateChangeResult::cw_failed_by_peer;
         }
     }
+    // Else it would go on believing what has not come about, say a promotion that its own, of another volume,
+    // has made illegal meanwhile.
+    const auto tell_peer = [this, peer_may_have_agreed] {
+        if (peer_may_have_agreed && state_.conn >= ConnState::connected) send_state(state());
+    };
     if (!wire::is_success(result)) {
+        tell_peer();
         if (verbose && result != StateChangeResult::in_transient_state)
             log(LogLevel::error, "State change failed: {}", text_of(result));
         co_return;
@@ -394,6 +402,7 @@ Task<> Device::try_request(StateChangeRequest request, bool verbose, StateChange
     const std::optional<State> then = with_request(state(), request);
     ensure(then.has_value());
     const StateChangeResult applied = change_state(*then, ChangeKind::wish, verbose);
+    if (!wire::is_success(applied)) tell_peer();
     if (!wire::is_success(applied) || result == StateChangeResult::success) result = applied;
 }
 
