@@ -26,11 +26,11 @@ bool syncs(ConnState conn) {
 }  // namespace
 
 bool Checker::connected(unsigned side) const {
-    return nodes_[side]->state().conn >= ConnState::connected;
+    return nodes_[side]->state(volume_).conn >= ConnState::connected;
 }
 
 bool Checker::in_contact(unsigned side) const {
-    const State s = nodes_[side]->state();
+    const State s = nodes_[side]->state(volume_);
     return s.conn == ConnState::connected && s.disk == DiskState::up_to_date &&
            s.pdsk == DiskState::up_to_date;
 }
@@ -39,8 +39,8 @@ bool Checker::in_contact(unsigned side) const {
 // target that is Primary then still reads from its own disk, and what it reads may be a write that died with
 // the peer's application before the peer's disk had it.
 bool Checker::has_good_data(unsigned side) const {
-    const State s = nodes_[side]->state();
-    const State peer = nodes_[1 - side]->state();
+    const State s = nodes_[side]->state(volume_);
+    const State peer = nodes_[1 - side]->state(volume_);
     const bool peers = s.pdsk == DiskState::up_to_date && nodes_[1 - side]->running() &&
                        peer.disk == DiskState::up_to_date && peer.conn >= ConnState::connected;
     return s.disk == DiskState::up_to_date || peers;
@@ -48,13 +48,13 @@ bool Checker::has_good_data(unsigned side) const {
 
 bool Checker::serves_requests(unsigned side) const {
     const Node& node = *nodes_[side];
-    return node.state().disk == DiskState::up_to_date && node.state().role == Role::primary &&
-           node.data_disk().broken.percent == 0;
+    return node.state(volume_).disk == DiskState::up_to_date && node.state(volume_).role == Role::primary &&
+           node.data_disk(volume_).broken.percent == 0;
 }
 
 bool Checker::may_have_lost_writes(unsigned side) const {
     const Seen& seen = seen_[side];
-    const State s = nodes_[side]->state();
+    const State s = nodes_[side]->state(volume_);
     return (seen.relied_on_peer || s.disk < DiskState::up_to_date) &&
            (seen.lost_what_it_relied_on || s.conn < ConnState::connected);
 }
@@ -64,10 +64,11 @@ Oracle::Completion Checker::completion(unsigned side) const {
     const Node& peer = *nodes_[1 - side];
     Oracle::Completion c{};
     c.node = side;
-    c.own_disk_good = node.state().disk == DiskState::up_to_date;
-    c.own_disk_usable = c.own_disk_good && node.data_disk().broken.percent == 0;
-    c.peer_disk_usable = peer.running() && peer.state().disk == DiskState::up_to_date &&
-                         peer.state().conn == ConnState::connected && peer.data_disk().broken.percent == 0;
+    c.own_disk_good = node.state(volume_).disk == DiskState::up_to_date;
+    c.own_disk_usable = c.own_disk_good && node.data_disk(volume_).broken.percent == 0;
+    c.peer_disk_usable = peer.running() && peer.state(volume_).disk == DiskState::up_to_date &&
+                         peer.state(volume_).conn == ConnState::connected &&
+                         peer.data_disk(volume_).broken.percent == 0;
     c.connected = connected(side);
     c.in_contact = in_contact(side);
     c.session = session(side);
@@ -76,13 +77,13 @@ Oracle::Completion Checker::completion(unsigned side) const {
 }
 
 bool Checker::no_good_data() const {
-    return nodes_[0]->state().disk == DiskState::inconsistent &&
-           nodes_[1]->state().disk == DiskState::inconsistent;
+    return nodes_[0]->state(volume_).disk == DiskState::inconsistent &&
+           nodes_[1]->state(volume_).disk == DiskState::inconsistent;
 }
 
 bool Checker::all_in_sync() const {
     for (const Node* node : nodes_) {
-        const State s = node->state();
+        const State s = node->state(volume_);
         if (!node->running() || s.conn != ConnState::connected || s.disk != DiskState::up_to_date ||
             s.pdsk != DiskState::up_to_date)
             return false;
@@ -94,12 +95,18 @@ bool Checker::all_in_sync() const {
 // ------------------------------------------------------------------------------------------------
 
 void Checker::check_state(const Node& node) const {
-    const State s = node.state();
+    const State s = node.state(volume_);
     const auto fails = [&](const char* invariant, const char* what) {
         verdict_.fail("{}: node {}: {}: {}", invariant, node.side(), what, engine::describe(s));
     };
-    const engine::Sanitised fixed = engine::sanitise(s, s, node.device()->context());
+    const engine::Sanitised fixed = engine::sanitise(s, s, node.device(volume_)->context());
     if (!(fixed.state == s)) fails("I1", "the state is not a fixed point of sanitising");
+    const ConnState connection = node.connection_state();
+    if (connection > ConnState::wf_report_params) fails("I5", "no state of a connection");
+    if (s.conn >= ConnState::connected && connection != ConnState::wf_report_params)
+        fails("I5", "connected over a connection that is not");
+    if (connection < ConnState::wf_report_params && s.conn != connection)
+        fails("I5", "does not follow its connection");
     if (s.conn < ConnState::connected) {
         if (s.peer != Role::unknown || s.peer_isp) fails("I2", "knows of the peer without a connection");
         if (s.pdsk != DiskState::inconsistent && s.pdsk != DiskState::outdated &&
@@ -112,28 +119,34 @@ void Checker::check_state(const Node& node) const {
     if (s.conn > ConnState::connected && (s.disk <= DiskState::failed || s.pdsk <= DiskState::failed))
         fails("I4", "a resync without a disk");
     if (s.disk == DiskState::d_unknown) fails("I4", "the own disk is unknown");
+    const ConnState before = node.state(0).conn;
+    const bool waits = scenario_.resync_after && volume_ > 0 && before >= ConnState::sync_source &&
+                       before <= ConnState::paused_sync_t;
+    if (waits && (s.conn == ConnState::sync_source || s.conn == ConnState::sync_target))
+        fails("I46", "a resync that is to come after volume 0");
     if (s.disk == DiskState::negotiating && s.conn < ConnState::connected)
         fails("I10", "negotiates with nobody");
-    if (s.role != Role::primary && node.device()->is_primary())
+    if (s.role != Role::primary && node.device(volume_)->is_primary())
         fails("I9", "open to its users while not Primary");
     if (seen_[node.side()].state.disk == DiskState::outdated && s.disk == DiskState::up_to_date &&
         s.conn == ConnState::connected && s.pdsk < DiskState::inconsistent && s.role == Role::secondary &&
         s.peer == Role::secondary)
         fails("I12", "an outdated disk has become up to date before a Secondary without a disk");
-    const Result<meta::Superblock> stored = node.meta_data().superblock();
+    const Result<meta::Superblock> stored = node.meta_data(volume_).superblock();
     if (!stored) return fails("meta data", stored.error().text.c_str());
     const bool durable = scenario_.disk.md_flushes;
-    if (durable && node.device()->is_primary() && s.disk >= DiskState::inconsistent && node.device()->disk &&
-        !node.device()->disk->meta_io.dirty() && !stored->has(meta::flag::primary_ind))
+    if (durable && node.device(volume_)->is_primary() && s.disk >= DiskState::inconsistent &&
+        node.device(volume_)->disk && !node.device(volume_)->disk->meta_io.dirty() &&
+        !stored->has(meta::flag::primary_ind))
         fails("I16", "open to its users, but stable storage does not say Primary");
     if (durable) check_stored(node, *stored);
 }
 
 // What stable storage says of the disk; looked at when nothing is on its way there.
 void Checker::check_stored(const Node& node, const meta::Superblock& stored) const {
-    const State s = node.state();
+    const State s = node.state(volume_);
     const Seen& seen = seen_[node.side()];
-    const bool settled = node.device()->disk && !node.device()->disk->meta_io.dirty();
+    const bool settled = node.device(volume_)->disk && !node.device(volume_)->disk->meta_io.dirty();
     if (settled && is_target(s.conn) && s.disk == DiskState::inconsistent &&
         stored.has(meta::flag::consistent))
         verdict_.fail("I14: node {}: sync target, and stable storage calls its disk consistent", node.side());
@@ -147,8 +160,8 @@ void Checker::check_stored(const Node& node, const meta::Superblock& stored) con
 }
 
 void Checker::check_generations(const Node& node) const {
-    const engine::Device* target = node.device();
-    const engine::Device* source = nodes_[1 - node.side()]->device();
+    const engine::Device* target = node.device(volume_);
+    const engine::Device* source = nodes_[1 - node.side()]->device(volume_);
     if (!target || !source || !target->disk || !source->disk) return;
     if (!is_target(target->state().conn) || target->state().disk != DiskState::inconsistent) return;
     if (target->uuids().bitmap != 0)
@@ -163,12 +176,12 @@ void Checker::check_generations(const Node& node) const {
 
 void Checker::check_size(const Node& node) {
     Seen& seen = seen_[node.side()];
-    const engine::Device* device = node.device();
-    const State s = node.state();
+    const engine::Device* device = node.device(volume_);
+    const State s = node.state(volume_);
     if (!device->disk) return;
-    if (device->size_sectors() > node.data_disk().limits().size_sectors)
+    if (device->size_sectors() > node.data_disk(volume_).limits().size_sectors)
         verdict_.fail("I53: node {}: {} sectors on a disk of {}", node.side(), device->size_sectors(),
-                      node.data_disk().limits().size_sectors);
+                      node.data_disk(volume_).limits().size_sectors);
     if (s.conn < ConnState::connected && s.disk >= DiskState::outdated &&
         device->size_sectors() < seen.size_sectors)
         verdict_.fail("I53: node {}: has shrunk from {} to {} sectors without the peer", node.side(),
@@ -185,10 +198,10 @@ void Checker::after_run(Node& node) {
     check_generations(node);
     check_size(node);
     follow(node);
-    if (const Result<meta::Superblock> stored = node.meta_data().superblock())
+    if (const Result<meta::Superblock> stored = node.meta_data(volume_).superblock())
         seen_[node.side()].stored_flags = stored->flags;
-    const State a = nodes_[0]->state();
-    const State b = nodes_[1]->state();
+    const State a = nodes_[0]->state(volume_);
+    const State b = nodes_[1]->state(volume_);
     if (!scenario_.net.allow_two_primaries && a.role == Role::primary && b.role == Role::primary &&
         a.conn >= ConnState::connected && b.conn >= ConnState::connected)
         verdict_.fail("I8: both nodes are Primary and connected without allow-two-primaries");
@@ -202,19 +215,21 @@ void Checker::follow(Node& node) {
     const unsigned side = node.side();
     Node& peer = *nodes_[1 - side];
     Seen& seen = seen_[side];
-    const State now = node.state();
+    const State now = node.state(volume_);
     const State was = seen.state;
-    const bool open = node.device() && node.device()->is_primary();
+    const bool open = node.device(volume_) && node.device(volume_)->is_primary();
     const bool was_open = seen.open_to_users;
     seen.state = now;
     seen.open_to_users = open;
     if (!serves_requests(side)) ++seen.interruptions;
+    if (!in_contact(side)) seen.in_contact_since = oracle_.now();
     seen.relied_on_peer |= open && now.disk < DiskState::up_to_date;
     seen.lost_what_it_relied_on |= seen.relied_on_peer && now.conn < ConnState::connected;
     if (was.conn >= ConnState::connected && now.conn < ConnState::connected) {
         ++seen.session;
         resynced_ = false;
-        const bool both = oracle_.founded() && open && peer.device() && peer.device()->is_primary();
+        const bool both =
+            oracle_.founded() && open && peer.device(volume_) && peer.device(volume_)->is_primary();
         if (both) oracle_.parted();
         // Its attach was cut off, and it goes on with what its own disk has (states 2.5, S4), not with what
         // the peer wrote meanwhile.
@@ -239,7 +254,7 @@ void Checker::follow(Node& node) {
         oracle_.promoted_alone(side);
     if (open && !was_open && now.conn >= ConnState::connected && now.disk <= DiskState::failed &&
         now.pdsk == DiskState::up_to_date) {
-        if (peer.state().role != Role::primary) oracle_.promoted_alone(1 - side);
+        if (peer.state(volume_).role != Role::primary) oracle_.promoted_alone(1 - side);
         oracle_.follow_other(side);
     }
     // One of the two goes on without the other: as Primary, or as the disk of a diskless one.
@@ -272,7 +287,7 @@ void Checker::follow(Node& node) {
     }
     const bool in_sync = all_in_sync();
     if (in_sync && !in_sync_) {
-        const unsigned master = peer.state().role == Role::primary ? 1 - side : side;
+        const unsigned master = peer.state(volume_).role == Role::primary ? 1 - side : side;
         oracle_.in_sync(master, {seen_[0].session, seen_[1].session},
                         scenario_.net.protocol != config::Protocol::c);
     }
@@ -315,8 +330,10 @@ void Checker::after_stop(Node& node, bool power) {
     in_sync_ = false;
     oracle_.drained(node.side());
     const Node& peer = *nodes_[1 - node.side()];
-    const bool peer_relies =
-        peer.running() && peer.device()->is_primary() && peer.state().disk < DiskState::up_to_date;
+    const bool peer_relies = peer.running() && peer.device(volume_)->is_primary() &&
+                             peer.state(volume_).disk < DiskState::up_to_date;
+    const uint64_t since = seen_[1 - node.side()].in_contact_since;
+    seen.remains = power ? oracle_.remains(node.side(), snapshots_[node.side()], since) : Oracle::Remains{};
     if (power) oracle_.power_lost(node.side(), snapshots_[node.side()], peer_relies);
     check_divergence();
 }
@@ -325,14 +342,14 @@ void Checker::after_stop(Node& node, bool power) {
 // --------------------------------------------------------------------------------------------------------
 
 void Checker::write_completed(unsigned side, WriteId id) const {
-    if (wire_) wire_->completed(0, id);
+    if (wire_) wire_->completed(volume_, id);
     const Write& write = oracle_.write(id);
     const Node& node = *nodes_[side];
-    const State s = node.state();
+    const State s = node.state(volume_);
     if (!scenario_.disk.md_flushes || s.conn >= ConnState::connected || s.disk != DiskState::up_to_date ||
-        node.meta_data().disk().broken.percent > 0)
+        node.meta_data(volume_).disk().broken.percent > 0)
         return;
-    const engine::UuidSet stored = node.meta_data().uuids();
+    const engine::UuidSet stored = node.meta_data(volume_).uuids();
     // A peer whose disk was Inconsistent before it was lost cannot mistake its data for these.
     if (stored.bitmap == 0 && s.pdsk != DiskState::inconsistent)
         verdict_.fail(
@@ -353,25 +370,25 @@ void Checker::write_completed(unsigned side, WriteId id) const {
 // ----------------------------------------------------------------------------------------------------------
 
 bool Checker::on_its_own(const Node& node) const {
-    const ConnState conn = node.state().conn;
+    const ConnState conn = node.state(volume_).conn;
     return !node.running() || conn == ConnState::stand_alone || conn == ConnState::wf_connection;
 }
 
 bool Checker::covered_on(const Node& node, BitNr block) const {
-    if (node.meta_data().bit(block)) return true;
-    const Result<meta::Superblock> stored = node.meta_data().superblock();
+    if (node.meta_data(volume_).bit(block)) return true;
+    const Result<meta::Superblock> stored = node.meta_data(volume_).superblock();
     if (!stored) return false;
     if (stored->has(meta::flag::full_sync)) return true;
     if (!(stored->has(meta::flag::primary_ind) || stored->has(meta::flag::crashed_primary))) return false;
     if (stored->has(meta::flag::al_disabled)) return true;
     const auto extent = static_cast<uint32_t>(al_extent_of(first_sector_of(block)).value);
-    return node.meta_data().hot_extents().contains(extent);
+    return node.meta_data(volume_).hot_extents().contains(extent);
 }
 
 bool Checker::covered(BitNr block) const {
     for (const Node* node : nodes_) {
         if (covered_on(*node, block)) return true;
-        const engine::Device* device = node->device();
+        const engine::Device* device = node->device(volume_);
         if (device && device->disk && block.value < device->bitmap.bits() && device->bitmap.test(block))
             return true;
     }
@@ -386,8 +403,8 @@ bool Checker::generations_tell() const {
 
 int Checker::compare_generations() const {
     engine::CompareInput input;
-    input.self = nodes_[0]->meta_data().uuids();
-    input.peer = nodes_[1]->meta_data().uuids();
+    input.self = nodes_[0]->meta_data(volume_).uuids();
+    input.peer = nodes_[1]->meta_data(volume_).uuids();
     return std::abs(engine::compare(input).result);
 }
 
@@ -399,9 +416,9 @@ void Checker::check_divergence() {
     if (verdict_.failed() || !oracle_.founded()) return;
     if (!on_its_own(*nodes_[0]) || !on_its_own(*nodes_[1])) return;
     for (const Node* node : nodes_) {
-        const Result<meta::Superblock> stored = node->meta_data().superblock();
+        const Result<meta::Superblock> stored = node->meta_data(volume_).superblock();
         if (!stored || !stored->has(meta::flag::consistent)) return;
-        if (node->data_disk().in_flight()) return;
+        if (node->data_disk(volume_).in_flight()) return;
     }
     if (generations_tell()) return;
     ++divergence_checks_;
@@ -409,8 +426,8 @@ void Checker::check_divergence() {
         if (!covered(block)) {
             verdict_.fail(
                 "I23: block {} differs silently: in no bitmap and in no activity log (generations {} and {})",
-                block.value, engine::text_of(nodes_[0]->meta_data().uuids()),
-                engine::text_of(nodes_[1]->meta_data().uuids()));
+                block.value, engine::text_of(nodes_[0]->meta_data(volume_).uuids()),
+                engine::text_of(nodes_[1]->meta_data(volume_).uuids()));
             return;
         }
 }
@@ -418,12 +435,17 @@ void Checker::check_divergence() {
 void Checker::final_check() {
     oracle_.final_check();
     for (const Node* node : nodes_) {
+        const State own = node->state(volume_);
+        const State other = nodes_[1 - node->side()]->state(volume_);
+        if (own.peer != other.role || own.pdsk != other.disk)
+            verdict_.fail("I7: node {}: {}, but the peer is {}", node->side(), engine::describe(own),
+                          engine::describe(other));
         // An invalidate that was cut off before its resync leaves bits that nothing resyncs (states 5.4).
-        if (resynced_ && node->device()->bitmap.set_bits() != 0)
+        if (resynced_ && node->device(volume_)->bitmap.set_bits() != 0)
             verdict_.fail("I42: node {}: in sync, but {} bits are set", node->side(),
-                          node->device()->bitmap.set_bits());
-        const engine::UuidSet uuids = node->device()->uuids();
-        const engine::UuidSet others = nodes_[1 - node->side()]->device()->uuids();
+                          node->device(volume_)->bitmap.set_bits());
+        const engine::UuidSet uuids = node->device(volume_)->uuids();
+        const engine::UuidSet others = nodes_[1 - node->side()]->device(volume_)->uuids();
         if (uuids.current & 1)
             verdict_.fail("I32: node {}: Secondary, but its generation is a Primary's: {}", node->side(),
                           engine::text_of(uuids));

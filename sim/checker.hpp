@@ -1,5 +1,5 @@
 // The invariants of states 22 that can be seen from outside the engine or in its state words, looked at after
-// every turn of either node; and what the nodes' states mean for the oracle.
+// every turn of either node; and what the nodes' states mean for the oracle. Of one volume.
 #pragma once
 
 #include <array>
@@ -15,8 +15,9 @@ namespace duplex::sim {
 
 class Checker {
   public:
-    Checker(Scheduler& scheduler, Verdict& verdict, const Scenario& scenario, Oracle& oracle)
-        : scheduler_(scheduler), verdict_(verdict), scenario_(scenario), oracle_(oracle) {}
+    Checker(Scheduler& scheduler, Verdict& verdict, const Scenario& scenario, Oracle& oracle,
+            unsigned volume = 0)
+        : scheduler_(scheduler), verdict_(verdict), scenario_(scenario), oracle_(oracle), volume_(volume) {}
 
     void watch(std::array<Node*, 2> nodes, WireWatch* wire = nullptr) {
         nodes_ = nodes;
@@ -28,11 +29,13 @@ class Checker {
     void before_stop(Node& node);
     void after_stop(Node& node, bool power);
     void write_issued(WriteId id) const {
-        if (wire_) wire_->issued(0, id, oracle_.write(id));
+        if (wire_) wire_->issued(volume_, id, oracle_.write(id));
     }
     void write_failed(WriteId id) const {
-        if (wire_) wire_->failed(0, id);
+        if (wire_) wire_->failed(volume_, id);
     }
+    // Of the last power failure of this node (I25).
+    const Oracle::Remains& remains(unsigned side) const { return seen_[side].remains; }
     // A write has just been reported to its application.
     void write_completed(unsigned side, WriteId id) const;
 
@@ -80,6 +83,8 @@ class Checker {
         uint64_t size_sectors = 0;
         uint64_t interruptions = 0;
         uint64_t session = 0;
+        uint64_t in_contact_since = 0;  // in the order of the oracle
+        Oracle::Remains remains;
         // What had ended when the node came back from Ahead, until it pulls ahead again.
         std::optional<Oracle::Amount> ended_before_return;
     };
@@ -99,6 +104,7 @@ class Checker {
     Verdict& verdict_;
     const Scenario& scenario_;
     Oracle& oracle_;
+    const unsigned volume_;
     std::array<Node*, 2> nodes_{};
     WireWatch* wire_ = nullptr;
     std::array<Seen, 2> seen_{};

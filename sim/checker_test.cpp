@@ -10,7 +10,18 @@ namespace {
 
 class CheckerTest : public testing::Test {
   protected:
-    CheckerTest() {
+    explicit CheckerTest(unsigned volumes = 1)
+        : nodes_{64,
+                 [volumes](Scenario& s) {
+                     s.disk.resync_rate_kib = 400;
+                     s.volumes = volumes;
+                     s.resync_after = volumes > 1;
+                 }},
+          oracle_{verdict_,
+                  nodes_.journal,
+                  {&nodes_.node(0).data_disk(volumes - 1), &nodes_.node(1).data_disk(volumes - 1)},
+                  volumes - 1},
+          checker_{nodes_.scheduler, verdict_, nodes_.scenario, oracle_, volumes - 1} {
         checker_.watch({&nodes_.node(0), &nodes_.node(1)});
         nodes_.mirrored();
         look();
@@ -51,11 +62,64 @@ class CheckerTest : public testing::Test {
         ASSERT_FALSE(verdict_.failed()) << verdict_.text();
     }
 
-    TwoNodes nodes_{64, [](Scenario& s) { s.disk.resync_rate_kib = 400; }};
+    // What no volume does by itself.
+    void change(unsigned side, unsigned volume, const std::function<void(engine::State&)>& to) {
+        auto* device = const_cast<engine::Device*>(nodes_.node(side).device(volume));
+        engine::State wanted = device->state();
+        to(wanted);
+        ASSERT_TRUE(wire::is_success(device->change_state(wanted, engine::ChangeKind::fact)));
+    }
+
+    TwoNodes nodes_;
     Verdict verdict_;
-    Oracle oracle_{verdict_, nodes_.journal, {&nodes_.node(0).data_disk(), &nodes_.node(1).data_disk()}};
-    Checker checker_{nodes_.scheduler, verdict_, nodes_.scenario, oracle_};
+    Oracle oracle_;
+    Checker checker_;
 };
+
+// The second of two, which is to be resynced after the first.
+class CheckerOfASecondVolumeTest : public CheckerTest {
+  protected:
+    CheckerOfASecondVolumeTest() : CheckerTest(2) {}
+};
+
+TEST_F(CheckerOfASecondVolumeTest, AVolumeThatDoesNotFollowItsConnection) {
+    nodes_.cable().cut();
+    ASSERT_TRUE(nodes_.run_until([this] {
+        return nodes_.state(0, 0).conn == engine::ConnState::wf_connection &&
+               nodes_.state(0, 1).conn == engine::ConnState::wf_connection;
+    }));
+    look();
+    EXPECT_FALSE(verdict_.failed()) << verdict_.text();
+    change(0, 1, [](engine::State& s) { s.conn = engine::ConnState::wf_report_params; });
+    expect("I5");
+}
+
+TEST_F(CheckerOfASecondVolumeTest, AResyncBesideTheOneThatIsToComeFirst) {
+    const auto invalidate = [](unsigned volume) {
+        return [volume](engine::Resource& r, engine::Done done) { r.invalidate(volume, std::move(done)); };
+    };
+    ASSERT_TRUE(nodes_.command(1, invalidate(0)).ok());
+    ASSERT_TRUE(nodes_.command(1, invalidate(1)).ok());
+    ASSERT_TRUE(
+        nodes_.run_until([this] { return nodes_.state(1, 1).conn == engine::ConnState::paused_sync_t; }));
+    nodes_.run_for(100);
+    ASSERT_EQ(nodes_.state(1, 0).conn, engine::ConnState::sync_target);
+    look();
+    EXPECT_FALSE(verdict_.failed()) << verdict_.text();
+    change(1, 1, [](engine::State& s) { s.aftr_isp = s.peer_isp = false; });
+    ASSERT_EQ(nodes_.state(1, 1).conn, engine::ConnState::sync_target);
+    expect("I46");
+}
+
+TEST_F(CheckerTest, APeerThatIsTakenForAPrimary) {
+    ASSERT_TRUE(nodes_.secondary(0).ok());
+    nodes_.run_for(100);
+    checker_.final_check();
+    EXPECT_FALSE(verdict_.failed()) << verdict_.text();
+    change(1, 0, [](engine::State& s) { s.peer = engine::Role::primary; });
+    checker_.final_check();
+    EXPECT_TRUE(verdict_.text().starts_with("I7")) << verdict_.text();
+}
 
 TEST_F(CheckerTest, ASyncTargetThatIsConsistentOnStableStorage) {
     become_target(1);
@@ -94,6 +158,7 @@ TEST_F(CheckerTest, APrimaryThatStableStorageDoesNotKnow) {
 
 TEST_F(CheckerTest, ASecondaryInAPrimarysGeneration) {
     ASSERT_TRUE(nodes_.secondary(0).ok());
+    nodes_.run_for(100);
     engine::UuidSet set = nodes_.node(1).device()->uuids();
     set.current |= 1;
     store_uuids(1, set);

@@ -1,6 +1,6 @@
 // What an engine may hand to its data disk, looked at before the disk has it: which writes may be there at
-// the same time (I29, and I25 for the peer's), what may start at all (I10), and what stable storage says before
-// a diskless Primary's writes (I16).
+// the same time (I29, and I25 for the peer's), what may start at all (I10), and what stable storage says
+// before a diskless Primary's writes (I16).
 #pragma once
 
 #include "sim/node.hpp"

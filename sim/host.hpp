@@ -27,8 +27,9 @@ class Journal {
     bool verbose = false;  // each line at once, too
     // Everything that is done to this sector is told.
     std::optional<uint64_t> traced_sector;
-    bool traces(uint64_t first_sector, uint64_t size_sectors) const {
-        return traced_sector && *traced_sector >= first_sector &&
+    unsigned traced_volume = 0;
+    bool traces(unsigned volume, uint64_t first_sector, uint64_t size_sectors) const {
+        return traced_sector && volume == traced_volume && *traced_sector >= first_sector &&
                *traced_sector - first_sector < size_sectors;
     }
 

@@ -43,6 +43,7 @@ struct Arguments {
     unsigned jobs = 1;
     double hours = 0;
     std::optional<uint64_t> traced_sector;
+    unsigned traced_volume = 0;
 };
 
 Simulation* running = nullptr;
@@ -62,19 +63,26 @@ int run_one(const Arguments& arguments) {
     Simulation simulation(arguments.first);
     simulation.journal().verbose = arguments.verbose;
     simulation.journal().traced_sector = arguments.traced_sector;
+    simulation.journal().traced_volume = arguments.traced_volume;
     running = &simulation;
     std::signal(SIGABRT, show_journal);
     const bool passed = simulation.run();
     running = nullptr;
     if (!passed && !arguments.verbose) simulation.journal().print(stdout);
     if (!passed) fmt::print("FAILED: {}\n", simulation.failure());
+    uint64_t writes = 0, reads = 0, resyncs = 0, divergence_checks = 0;
+    for (const duplex::sim::VolumeSet& volume : simulation.volumes()) {
+        writes += volume.oracle.writes_completed();
+        reads += volume.oracle.reads_checked();
+        resyncs += volume.checker.resyncs();
+        divergence_checks += volume.checker.divergence_checks();
+    }
     fmt::print(
         "seed {}: {}, digest {:016x}, {} events, {}.{:03} s, {} writes, {} sectors read, {} resyncs, {} "
         "divergence checks\n",
         arguments.first, passed ? "passed" : "failed", simulation.digest(), simulation.events(),
-        simulation.virtual_us() / 1'000'000, simulation.virtual_us() / 1000 % 1000,
-        simulation.oracle().writes_completed(), simulation.oracle().reads_checked(),
-        simulation.checker().resyncs(), simulation.checker().divergence_checks());
+        simulation.virtual_us() / 1'000'000, simulation.virtual_us() / 1000 % 1000, writes, reads, resyncs,
+        divergence_checks);
     return passed ? 0 : 1;
 }
 
@@ -248,7 +256,7 @@ bool parse_hours(const char* text, Arguments& arguments) {
     arguments.hours = std::strtod(text, &end);
     if (end == text || *end != '\0' || !(arguments.hours > 0)) return false;
     std::random_device entropy;
-    arguments.first = Scenario::first_seed_with_all + (uint64_t{entropy()} << 8);
+    arguments.first = Scenario::first_seed_with_volumes + (uint64_t{entropy()} << 8);
     arguments.count = uint64_t{1} << 40;
     return true;
 }
@@ -277,6 +285,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
             arguments.first = *value;
         } else if (name == "--trace" && value) {
             arguments.traced_sector = *value;
+        } else if (name == "--volume" && value) {
+            arguments.traced_volume = static_cast<unsigned>(*value);
         } else if (name == "--from" && value) {
             arguments.first = *value;
         } else if (name == "--jobs" && value && *value > 0) {
@@ -295,7 +305,7 @@ int main(int argc, char** argv) {
     const std::optional<Arguments> arguments = parse(argc, argv);
     if (!arguments) {
         fmt::print(stderr,
-                   "usage: duplex-sim --seed N [--verbose] [--trace SECTOR]\n"
+                   "usage: duplex-sim --seed N [--verbose] [--trace SECTOR [--volume V]]\n"
                    "       duplex-sim --hours H [--jobs J]\n"
                    "       duplex-sim --seeds COUNT|A..B [--from N] [--jobs J] [--until-failure | "
                    "--expect-failure]\n");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/ensure.hpp"
+#include "engine/resync_after.hpp"
 #include "meta/bitmap.hpp"
 
 namespace duplex::sim {
@@ -52,9 +53,17 @@ Node::Node(Scheduler& scheduler, Journal& journal, Cable& cable, const Scenario&
     }
 }
 
+const engine::Device* Node::device(unsigned volume) const {
+    return resource_ ? static_cast<const engine::Device*>(resource_->volume(volume)) : nullptr;
+}
+
 engine::State Node::state(unsigned volume) const {
-    if (!resource_ || !resource_->volume(volume)) return {};
-    return static_cast<const engine::Device*>(resource_->volume(volume))->state();
+    const engine::Device* const found = device(volume);
+    return found ? found->state() : engine::State{};
+}
+
+engine::ConnState Node::connection_state() const {
+    return resource_ ? resource_->status().connection.state : engine::ConnState::stand_alone;
 }
 
 Node::~Node() {
@@ -67,8 +76,7 @@ void Node::start() {
     cable_.power_on(side_);
     resource_ = std::make_unique<engine::Resource>(engine::Ports{clock_, network_, host_}, "r0",
                                                    scenario_.resource, scenario_.limits);
-    device_ = static_cast<const engine::Device*>(resource_->add_volume(0, 0));
-    for (unsigned volume = 1; volume < scenario_.volumes; ++volume) resource_->add_volume(volume, volume);
+    for (unsigned volume = 0; volume < scenario_.volumes; ++volume) resource_->add_volume(volume, volume);
     turn();
 }
 
@@ -85,7 +93,6 @@ void Node::stop(bool power) {
     else
         cable_.kill(side_);
     host_.power_off();
-    device_ = nullptr;
     resource_.reset();
     if (!power) return;
     data_.lose_power();
@@ -99,6 +106,7 @@ engine::AttachCommand Node::attach_command(unsigned volume) const {
         command.data_path = command.meta_path = fmt::format("/dev/data{}", volume);
         command.options = scenario_.disk;
         command.options.size_sectors = scenario_.data_sectors;
+        if (scenario_.resync_after) command.options.resync_after = 0;
         return command;
     }
     command.data_path = "/dev/data";
@@ -125,8 +133,27 @@ void Node::turn() {
     run_event_ = scheduler_.after(delay_us, [this] {
         run_event_ = 0;
         resource_->run();
+        while (scenario_.resync_after && settle_resync_order()) resource_->run();
         after_run_(*this);
     });
+}
+
+bool Node::settle_resync_order() {
+    const std::vector<engine::VolumeStatus> volumes = resource_->status().volumes;
+    const auto find = [&volumes](unsigned minor) -> std::optional<engine::ResyncAfter> {
+        for (const engine::VolumeStatus& volume : volumes)
+            if (volume.minor == minor) return engine::resync_after_of(volume);
+        return std::nullopt;
+    };
+    bool told = false;
+    for (const engine::VolumeStatus& volume : volumes) {
+        const bool pause =
+            engine::resync_after_of(volume).has_disk && !engine::may_sync_now(volume.minor, find);
+        if (pause == volume.state.aftr_isp) continue;
+        resource_->pause_after_others(volume.volume, pause);
+        told = true;
+    }
+    return told;
 }
 
 }  // namespace duplex::sim

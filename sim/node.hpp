@@ -31,8 +31,9 @@ class Node final : public Turn {
     engine::Resource& resource() { return *resource_; }
     engine::Volume& volume(unsigned number = 0) { return *resource_->volume(number); }
     // The inside, for the checkers; nullptr while the process does not run.
-    const engine::Device* device() const { return device_; }
+    const engine::Device* device(unsigned volume = 0) const;
     engine::State state(unsigned volume = 0) const;
+    engine::ConnState connection_state() const;
     uint64_t incarnation() const { return incarnation_; }
 
     // The process, with diskless volumes.
@@ -48,7 +49,9 @@ class Node final : public Turn {
         return volume == 0 ? data_ : *more_.at(volume - 1).data;
     }
     Disk& meta_disk() { return external_ ? *meta_ : data_; }
-    const MetaData& meta_data() const { return meta_data_; }
+    const MetaData& meta_data(unsigned volume = 0) const {
+        return volume == 0 ? meta_data_ : more_.at(volume - 1).meta_data;
+    }
     MetaData& meta_data(unsigned volume = 0) {
         return volume == 0 ? meta_data_ : more_.at(volume - 1).meta_data;
     }
@@ -56,6 +59,9 @@ class Node final : public Turn {
     const std::string& name() const { return host_.name(); }
 
     void turn() override;
+    // What the processes of a machine tell each other for resync-after (states 12.6). true: a volume was
+    // told.
+    bool settle_resync_order();
 
   private:
     // The disk of a volume behind the first.
@@ -78,7 +84,6 @@ class Node final : public Turn {
     MetaData meta_data_;
     std::vector<MoreDisk> more_;
     std::unique_ptr<engine::Resource> resource_;
-    const engine::Device* device_ = nullptr;
     Scheduler::EventId run_event_ = 0;
     uint64_t incarnation_ = 0;
 };

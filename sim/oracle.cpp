@@ -20,20 +20,32 @@ uint64_t word_of(uint64_t tag, uint64_t sector, uint64_t i) {
     return z * 0xbf58476d1ce4e5b9;
 }
 
-WriteId write_of(uint64_t tag) {
-    return static_cast<WriteId>((tag & ~tag_magic) >> 8);
-}
-
 }  // namespace
 
-Oracle::Oracle(Verdict& verdict, Journal& journal, std::array<const Disk*, 2> disks)
-    : verdict_(verdict), journal_(journal), disks_(disks) {
-    writes_.emplace_back().ended = ++sequence_;
+Oracle::Oracle(Verdict& verdict, Journal& journal, std::array<const Disk*, 2> disks, unsigned volume,
+               std::shared_ptr<uint64_t> sequence)
+    : verdict_(verdict),
+      journal_(journal),
+      disks_(disks),
+      volume_(volume),
+      sequence_(sequence ? std::move(sequence) : std::make_shared<uint64_t>(0)) {
+    writes_.emplace_back().ended = ++*sequence_;
     branch_[0] = branch_[1] = disk_branch_[0] = disk_branch_[1] = std::make_shared<Branch>();
 }
 
 // ---- content
 // ------------------------------------------------------------------------------------------------------
+
+uint64_t Oracle::new_tag(WriteId id, unsigned node) const {
+    return tag_magic | uint64_t{id} << 8 | volume_ << 1 | node;
+}
+
+WriteId Oracle::write_of(uint64_t tag) const {
+    const uint64_t id = (tag & ~tag_magic) >> 8;
+    if (id < writes_.size() && writes_[id].tag == tag) return static_cast<WriteId>(id);
+    verdict_.fail("a disk holds {}", name(tag));
+    return 0;
+}
 
 void Oracle::fill(uint64_t tag, uint64_t sector, std::span<uint8_t> bytes) {
     for (size_t i = 0; i < words_per_sector; ++i) {
@@ -59,7 +71,7 @@ uint64_t Oracle::check_sector(unsigned node, uint64_t sector, std::span<const ui
 std::string Oracle::name(uint64_t tag) const {
     if (tag == 0) return "zeroes";
     const uint64_t id = (tag & ~tag_magic) >> 8;
-    if ((tag & (uint64_t{0xff} << 56)) != tag_magic || id >= writes_.size())
+    if ((tag & (uint64_t{0xff} << 56)) != tag_magic || id >= writes_.size() || writes_[id].tag != tag)
         return fmt::format("garbage {:#x}", tag);
     const Write& w = writes_[id];
     return fmt::format("write {} (node {}, {}s +{}, {})", id, w.node, w.sector.value, w.size_sectors,
@@ -129,14 +141,14 @@ void Oracle::narrow_by_read(Admissible& set, uint64_t sector, uint64_t tag) cons
 WriteId Oracle::issue(unsigned node, engine::Op op, Sector sector, uint32_t size_sectors, bool in_contact,
                       uint64_t session) {
     const auto id = static_cast<WriteId>(writes_.size());
-    const uint64_t tag = op == engine::Op::write ? tag_magic | uint64_t{id} << 8 | node : 0;
+    const uint64_t tag = op == engine::Op::write ? new_tag(id, node) : 0;
     Write& w = writes_.emplace_back();
     w.tag = tag, w.node = node, w.sector = sector, w.size_sectors = size_sectors;
-    w.issued = ++sequence_, w.in_contact = in_contact, w.session = session;
+    w.issued = ++*sequence_, w.in_contact = in_contact, w.session = session;
     under_way_[node].push_back(id);
     ++issued_[node].writes;
     issued_[node].sectors += size_sectors;
-    if (journal_.traces(sector.value, size_sectors))
+    if (journal_.traces(volume_, sector.value, size_sectors))
         journal_.add("trace", fmt::format("issued: {}", describe(id)));
     Branch& branch = *branch_[node];
     for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s) {
@@ -159,9 +171,9 @@ void Oracle::admit_to_reads(unsigned node, uint64_t sector, WriteId id) {
 void Oracle::end(WriteId id) {
     Write& w = writes_[id];
     if (w.ended != 0) return;
-    if (journal_.traces(w.sector.value, w.size_sectors))
+    if (journal_.traces(volume_, w.sector.value, w.size_sectors))
         journal_.add("trace", fmt::format("ended: {}", describe(id)));
-    w.ended = ++sequence_;
+    w.ended = ++*sequence_;
     std::erase(under_way_[w.node], id);
     ++ended_[w.node].writes;
     ended_[w.node].sectors += w.size_sectors;
@@ -185,6 +197,7 @@ void Oracle::completed(WriteId id, const Completion& c) {
     const bool kept_session = c.connected && w.session == c.session;
     const bool kept_contact = kept_session && w.in_contact && c.in_contact;
     const bool in_transit = kept_session && c.asynchronous;
+    const bool sent = w.in_contact || (kept_session && !c.own_disk_good);
     if (w.session != c.session) adrift_[1 - c.node].push_back(id);
     Branch& branch = *branch_[c.node];
     const unsigned peer = 1 - c.node;
@@ -192,7 +205,7 @@ void Oracle::completed(WriteId id, const Completion& c) {
     for (uint64_t s = w.sector.value; s < w.sector.value + w.size_sectors; ++s) {
         Admissible& set = branch.sectors[s];
         // One that was superseded by a write of the peer's is complete before that one is on any disk.
-        const bool superseded = w.in_contact && has_under_way(set, peer);
+        const bool superseded = sent && has_under_way(set, peer);
         std::erase_if(set, [&](WriteId other) {
             if (superseded) return false;
             return other != id && writes_[other].ended != 0 && writes_[other].ended < w.issued;
@@ -203,9 +216,15 @@ void Oracle::completed(WriteId id, const Completion& c) {
                               name(set), s, name(tag_on(c.node, s)));
             if (disk_branch_[c.node] == branch_[c.node]) excuses_[c.node][s] = {};
         }
-        if (admits(set, tag_on(peer, s))) continue;
+        const bool same_branch = disk_branch_[peer] == branch_[c.node];
+        if (admits(set, tag_on(peer, s))) {
+            // A write beside it, and maybe not the last of the two.
+            if (same_branch && !kept_contact && tag_on(peer, s) != w.tag)
+                excuses_[peer][s] = {in_transit, c.session};
+            continue;
+        }
         peer_lacks_it = true;
-        if (disk_branch_[peer] != branch_[c.node]) continue;
+        if (!same_branch) continue;
         // With two Primaries the peer's write may have taken its place, and be on its way itself.
         if (kept_contact && !c.asynchronous && c.peer_disk_usable && !has_under_way(set, peer))
             verdict_.fail(
@@ -246,7 +265,7 @@ PendingRead* Oracle::start_read(unsigned node, Sector sector, uint32_t size_sect
     auto& read = reads_[node].emplace_back(std::make_unique<PendingRead>());
     read->sector = sector;
     read->size_sectors = size_sectors;
-    read->started = ++sequence_;
+    read->started = ++*sequence_;
     for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s)
         read->admissible.push_back(admissible(*branch_[node], s));
     return read.get();
@@ -258,7 +277,7 @@ void Oracle::finish_read(unsigned node, PendingRead* read, std::span<const uint8
         const uint64_t sector = read->sector.value + i;
         const uint64_t tag = check_sector(node, sector, data.subspan(i * sector_bytes, sector_bytes));
         auto found = branch_[node]->sectors.find(sector);
-        if (journal_.traces(sector, 1))
+        if (journal_.traces(volume_, sector, 1))
             journal_.add("trace", fmt::format("read on node {}: {}", node, name(tag)));
         if (!admits(read->admissible[i], tag) && !admits(admissible(*branch_[node], sector), tag))
             verdict_.fail("node {}: a read of sector {} returned {}, admissible: {}", node, sector, name(tag),
@@ -280,10 +299,10 @@ void Oracle::forget_reads(unsigned node) {
 
 void Oracle::prefill(unsigned node, Disk& disk, Sector sector, uint32_t size_sectors) {
     const auto id = static_cast<WriteId>(writes_.size());
-    const uint64_t tag = tag_magic | uint64_t{id} << 8 | node;
+    const uint64_t tag = new_tag(id, node);
     Write& w = writes_.emplace_back();
     w.tag = tag, w.node = node, w.sector = sector, w.size_sectors = size_sectors;
-    w.issued = ++sequence_, w.ended = ++sequence_;
+    w.issued = ++*sequence_, w.ended = ++*sequence_;
     std::array<uint8_t, sector_bytes> bytes;
     for (uint64_t s = sector.value; s < sector.value + size_sectors; ++s) {
         fill(tag, s, bytes);
@@ -320,6 +339,35 @@ void Oracle::power_lost(unsigned node, const std::vector<uint64_t>& before, bool
         if (peer_relies && lost.node != node && lost.ended > last_flush_[lost.node])
             flush_must_fail_[lost.node] = true;
     }
+}
+
+Oracle::Remains Oracle::remains(unsigned node, const std::vector<uint64_t>& before, uint64_t since) const {
+    const auto counts = [&](uint64_t tag) {
+        const uint64_t id = (tag & ~tag_magic) >> 8;
+        if (tag == 0 || id >= writes_.size() || writes_[id].tag != tag) return false;
+        const Write& w = writes_[id];
+        return w.node != node && w.in_contact && w.issued > since;
+    };
+    Remains remains;
+    for (size_t i = 0; i < before.size(); ++i) {
+        const uint64_t now = tag_on(node, touched_order_[i]);
+        if (counts(now) && writes_[write_of(now)].issued > remains.last_kept) {
+            remains.last_kept = writes_[write_of(now)].issued;
+            remains.kept = fmt::format("{} in sector {}", name(now), touched_order_[i]);
+        }
+        if (now == before[i] || !counts(before[i])) continue;
+        const Write& lost = writes_[write_of(before[i])];
+        if (lost.ended == 0 || lost.failed || lost.ended > remains.first_lost) continue;
+        // A part of what was in flight may have taken its place.
+        const Admissible& set = admissible(*disk_branch_[node], touched_order_[i]);
+        if (std::any_of(set.begin(), set.end(), [&](WriteId id) {
+                return writes_[id].tag == now && writes_[id].issued > lost.issued;
+            }))
+            continue;
+        remains.first_lost = lost.ended;
+        remains.lost = fmt::format("{} in sector {}", name(before[i]), touched_order_[i]);
+    }
+    return remains;
 }
 
 // From now on what this disk holds is the data, where it is entitled to hold something else than was
@@ -433,7 +481,7 @@ void Oracle::in_sync(unsigned master, std::array<uint64_t, 2> sessions, bool asy
         else if (admits(set, ours))
             narrow(set, ours);
         else
-            set = {ours == 0 ? 0 : static_cast<WriteId>((ours & ~tag_magic) >> 8)};
+            set = {write_of(ours)};
         if (verdict_.failed()) return;
         excuses_[0].erase(sector);
         excuses_[1].erase(sector);

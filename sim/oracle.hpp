@@ -1,4 +1,4 @@
-// What the two replicas may hold, judged from what the applications were told.
+// What the two replicas of a volume may hold, judged from what the applications were told.
 //
 // Every write carries a tag of its own in every sector, so contents can be traced. Per sector the oracle
 // keeps the set of writes whose data a reader may see: a write enters when it is issued; when one completes,
@@ -53,7 +53,9 @@ struct PendingRead {
 
 class Oracle {
   public:
-    Oracle(Verdict& verdict, Journal& journal, std::array<const Disk*, 2> disks);
+    // sequence: the order of all that happens, for several volumes the same.
+    Oracle(Verdict& verdict, Journal& journal, std::array<const Disk*, 2> disks, unsigned volume = 0,
+           std::shared_ptr<uint64_t> sequence = {});
 
     // ---- data: the content of a sector of a write
     static void fill(uint64_t tag, uint64_t sector, std::span<uint8_t> sector_bytes);
@@ -82,7 +84,7 @@ class Oracle {
         writes_[id].failed = true;
     }
     // A point in the order of all that happens, for flushed().
-    uint64_t now() { return ++sequence_; }
+    uint64_t now() { return ++*sequence_; }
     // A flush that was issued then has succeeded: what had completed before has to outlive the node.
     void flushed(unsigned node, uint64_t issued);
     // One has failed: what was lost before is no secret any more.
@@ -103,6 +105,14 @@ class Oracle {
     std::vector<uint64_t> snapshot(unsigned node) const;
     // peer_relies: the other is Primary without good data of its own.
     void power_lost(unsigned node, const std::vector<uint64_t>& before, bool peer_relies);
+    // What the power failure of a node has left there of the other's writes, of those issued in contact after
+    // `since`: when the first of the lost ones completed, and the last of those that are there was issued.
+    struct Remains {
+        uint64_t first_lost = UINT64_MAX;
+        uint64_t last_kept = 0;
+        std::string lost, kept;
+    };
+    Remains remains(unsigned node, const std::vector<uint64_t>& before, uint64_t since) const;
     void promoted_alone(unsigned node);
     // This node's disk is all the data there are.
     void settle(unsigned node) { adopt_content(node, "the only disk"); }
@@ -147,6 +157,9 @@ class Oracle {
         uint64_t session = 0;
     };
 
+    // Where it comes from is in it: what was meant for the other volume is garbage here.
+    uint64_t new_tag(WriteId id, unsigned node) const;
+    WriteId write_of(uint64_t tag) const;
     static const Admissible& admissible(const Branch& branch, uint64_t sector);
     bool admits(const Admissible& set, uint64_t tag) const;
     bool has_under_way(const Admissible& set) const;
@@ -166,8 +179,9 @@ class Oracle {
     Verdict& verdict_;
     Journal& journal_;
     std::array<const Disk*, 2> disks_;
+    const unsigned volume_;
     std::vector<Write> writes_;
-    uint64_t sequence_ = 0;
+    std::shared_ptr<uint64_t> sequence_;
     std::array<std::shared_ptr<Branch>, 2> branch_;       // what the applications of a node see
     std::array<std::shared_ptr<Branch>, 2> disk_branch_;  // what its disk belongs to
     std::array<std::unordered_map<uint64_t, Excuse>, 2> excuses_;

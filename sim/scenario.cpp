@@ -164,6 +164,14 @@ void draw_rest(Random& random, Scenario& s) {
     s.weights.force_detach = weight(random, 10);
 }
 
+// Two volumes take twice the time: not on large devices.
+void draw_volumes(Random& random, Scenario& s) {
+    if (s.data_sectors > 100 * mib_sectors || !random.chance(70)) return;
+    s.volumes = 2;
+    s.volumes_apart = random.chance(40);
+    s.resync_after = random.chance(30);
+}
+
 }  // namespace
 
 Scenario Scenario::draw(Random& random, uint64_t seed) {
@@ -177,6 +185,10 @@ Scenario Scenario::draw(Random& random, uint64_t seed) {
         draw_extras(extras, s);
         if (seed >= first_seed_with_all) draw_rest(extras, s);
     }
+    if (seed >= first_seed_with_volumes) {
+        Random volumes(~seed << 1);
+        draw_volumes(volumes, s);
+    }
     return s;
 }
 
@@ -186,7 +198,7 @@ std::string Scenario::describe() const {
         "{} KiB, protocol {}{}{}, cache {}/{}, meta {}/{}, depth {}, {} ranges, weights: power {} kill {} "
         "cut {} reset {} "
         "disk {} promote {} demote {} disconnect {} detach {} invalidate {} pause {} verify {} suspend {} "
-        "invalidate-remote {} force-detach {}{}{}{}{}{}",
+        "invalidate-remote {} force-detach {}{}{}{}{}{}{}{}{}",
         data_sectors / 2, protocols[static_cast<int>(net.protocol)],
         net.allow_two_primaries ? " two-primaries" : "", workload.conflicting ? " conflicting" : "",
         disks[0].volatile_cache, disks[1].volatile_cache, external_meta[0] ? "external" : "internal",
@@ -197,7 +209,9 @@ std::string Scenario::describe() const {
         resolves_split_brain() ? ", resolves split brains" : "",
         disk.fencing != config::Fencing::dont_care ? ", fencing" : "",
         net.on_congestion != config::OnCongestion::block ? ", pulls ahead" : "",
-        promote_anything ? ", promotes anything" : "", both_machines_fail ? ", both fail" : "");
+        promote_anything ? ", promotes anything" : "", both_machines_fail ? ", both fail" : "",
+        volumes > 1 ? ", two volumes" : "", volumes_apart ? " apart" : "",
+        resync_after ? ", resync-after" : "");
 }
 
 }  // namespace duplex::sim

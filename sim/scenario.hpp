@@ -63,12 +63,16 @@ struct Scenario {
     static constexpr uint64_t first_seed_with_extras = 100'000;
     // From this one on also what draw_rest() draws.
     static constexpr uint64_t first_seed_with_all = 200'000;
+    // From this one on also what draw_volumes() draws, from another sequence.
+    static constexpr uint64_t first_seed_with_volumes = 300'000;
     static Scenario draw(Random& random, uint64_t seed);
     std::string describe() const;
     bool resolves_split_brain() const { return net.after_sb_0pri != config::AfterSplitBrain::disconnect; }
 
-    uint64_t data_sectors = 0;  // of the DRBD device, about
-    unsigned volumes = 1;       // all of that size; those behind the first with internal meta data
+    uint64_t data_sectors = 0;   // of the DRBD device, about
+    unsigned volumes = 1;        // all of that size; those behind the first with internal meta data
+    bool volumes_apart = false;  // promoted and demoted each for itself, too
+    bool resync_after = false;   // of those behind the first on the first
     std::array<bool, 2> external_meta{};
     std::array<DiskModel, 2> disks{};
     NetworkModel network;

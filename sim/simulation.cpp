@@ -1,5 +1,7 @@
 #include "sim/simulation.hpp"
 
+#include <algorithm>
+
 namespace duplex::sim {
 
 using engine::ConnState;
@@ -19,6 +21,8 @@ constexpr uint64_t events_max = 3'000'000;
 constexpr uint64_t events_per_second_max = 100'000;
 // From Ahead to SyncSource, until the load counts as more than the link can take.
 constexpr uint64_t returns_max = 20;
+// Half seconds, until a command does not come back by itself.
+constexpr unsigned patience = 40;
 
 }  // namespace
 
@@ -30,42 +34,38 @@ Simulation::Simulation(uint64_t seed)
       nodes_{std::make_unique<Node>(scheduler_, journal_, cable_, scenario_, 0,
                                     [this](Node& n) { after_run(n); }),
              std::make_unique<Node>(scheduler_, journal_, cable_, scenario_, 1,
-                                    [this](Node& n) { after_run(n); })},
-      oracle_(verdict_, journal_, {&nodes_[0]->data_disk(), &nodes_[1]->data_disk()}),
-      checker_(scheduler_, verdict_, scenario_, oracle_) {
-    for (auto& node : nodes_)
-        node->data_disk().observer = [this, &node](const engine::DiskIo& io, int error) {
-            if (journal_.traces(io.sector.value, io.size_bytes / sector_bytes))
-                journal_.add(
-                    node->name(),
-                    fmt::format("trace: disk operation {}, {}s +{}, error {}, now {:#x}",
-                                static_cast<int>(io.kind), io.sector.value, io.size_bytes / sector_bytes,
-                                error, node->data_disk().word_at(Sector(*journal_.traced_sector))));
-        };
+                                    [this](Node& n) { after_run(n); })} {
     const std::array<Node*, 2> nodes{nodes_[0].get(), nodes_[1].get()};
-    checker_.watch(nodes, &wire_watch_);
-    watch_disks_and_cable(nodes);
-    for (const unsigned side : {0u, 1u})
-        workloads_[side] = std::make_unique<Workload>(scheduler_, verdict_, journal_, scenario_.workload,
-                                                      *nodes_[side], oracle_, checker_);
-}
-
-Simulation::~Simulation() = default;
-
-void Simulation::watch_disks_and_cable(std::array<Node*, 2> nodes) {
     wire_watch_.watch(nodes);
     cable_.watch = &wire_watch_;
-    for (Node* node : nodes)
-        for (unsigned volume = 0; volume < scenario_.volumes; ++volume)
-            node->data_disk(volume).submission_observer = [this, node, volume](const engine::DiskIo& io) {
-                disk_checks_.before_submission(*node, volume, io);
-            };
+    const auto sequence = std::make_shared<uint64_t>(0);
+    for (unsigned volume = 0; volume < scenario_.volumes; ++volume) {
+        volumes_.emplace_back(scheduler_, verdict_, journal_, scenario_, nodes, wire_watch_, volume,
+                              sequence);
+        for (Node* const node : nodes) watch_disk(*node, volume);
+    }
+}
+
+void Simulation::watch_disk(Node& node, unsigned volume) {
+    Disk& disk = node.data_disk(volume);
+    disk.submission_observer = [this, &node, volume](const engine::DiskIo& io) {
+        disk_checks_.before_submission(node, volume, io);
+    };
+    disk.observer = [this, &node, &disk, volume](const engine::DiskIo& io, int error) {
+        if (journal_.traces(volume, io.sector.value, io.size_bytes / sector_bytes))
+            journal_.add(node.name(),
+                         fmt::format("trace: disk operation {}, {}s +{}, error {}, now {:#x}",
+                                     static_cast<int>(io.kind), io.sector.value, io.size_bytes / sector_bytes,
+                                     error, disk.word_at(Sector(*journal_.traced_sector))));
+    };
 }
 
 void Simulation::after_run(Node& node) {
     wire_watch_.after_run(node.side());
-    checker_.after_run(node);
+    for (VolumeSet& volume : volumes_) volume.checker.after_run(node);
 }
+
+Simulation::~Simulation() = default;
 
 bool Simulation::run() {
     say(scenario_.describe());
@@ -84,8 +84,7 @@ bool Simulation::run_until(Condition condition, uint64_t limit_us) {
     while (!verdict_.failed() && !condition()) {
         if (timed_out || scheduler_.now_us() > end_us) return false;
         if (scheduler_.events() > events_max + scheduler_.now_us() / second_us * events_per_second_max) {
-            verdict_.fail("{} events and no end: {} and {}", scheduler_.events(),
-                          engine::describe(nodes_[0]->state()), engine::describe(nodes_[1]->state()));
+            verdict_.fail("{} events and no end: {}", scheduler_.events(), describe());
             break;
         }
         if (!scheduler_.step()) break;
@@ -98,11 +97,22 @@ void Simulation::run_for(uint64_t us) {
     (void)run_until([] { return false; }, us);
 }
 
+std::string Simulation::describe() const {
+    std::string text;
+    for (const VolumeSet& volume : volumes_)
+        for (const auto& node : nodes_)
+            text += fmt::format("{}{}: {}, {} requests, {} bits", text.empty() ? "" : "; ",
+                                node->name() + volume.label, engine::describe(node->state(volume.number)),
+                                volume.workloads[node->side()].in_flight(),
+                                node->running() ? node->device(volume.number)->bitmap.set_bits() : 0);
+    return text;
+}
+
 // ---- the administrator
 // ----------------------------------------------------------------------------------------------
 
 template <typename Send>
-void Simulation::command(Node& node, const char* what, Send send, Then then) {
+void Simulation::command(Node& node, const std::string& what, Send send, Then then) {
     const unsigned side = node.side();
     ++busy_[side];
     say(fmt::format("{}: {}", node.name(), what));
@@ -119,87 +129,162 @@ void Simulation::command(Node& node, const char* what, Send send, Then then) {
     node.turn();
 }
 
+void Simulation::command(Node& node, VolumeSet& volume, const char* what, VolumeCommand method, Then then) {
+    command(
+        node, what + volume.label,
+        [method, number = volume.number](engine::Resource& r, engine::Done done) {
+            (r.*method)(number, std::move(done));
+        },
+        std::move(then));
+}
+
 void Simulation::start(Node& node) {
     say(fmt::format("{}: starts", node.name()));
     busy_[node.side()] = 0;
     node.start();
-    attach(node, [this, &node](const Reply& reply) {
+    bring_up(node, 0);
+}
+
+// The volumes from this one on, then the connection.
+void Simulation::bring_up(Node& node, unsigned number) {
+    if (number == volumes_.size()) return connect(node, false);
+    VolumeSet& volume = volumes_[number];
+    attach(node, volume, [this, &node, &volume](const Reply& reply) {
         if (!reply.ok() && scenario_.weights.disk_error == 0 && !reply.info.starts_with("interrupted"))
-            verdict_.fail("node {}: attach after a start: {} {}", node.side(), reply.code, reply.info);
-        connect(node, false);
+            volume.verdict.fail("node {}: attach after a start: {} {}", node.side(), reply.code, reply.info);
+        bring_up(node, volume.number + 1);
     });
 }
 
 // As drbdadm does it.
-void Simulation::attach(Node& node, Then then) {
-    if (const Status applied = node.meta_data().apply_al(); !applied) {
-        verdict_.fail("node {}: {}", node.side(), applied.error().text);
+void Simulation::attach(Node& node, VolumeSet& volume, Then then) {
+    if (const Status applied = node.meta_data(volume.number).apply_al(); !applied) {
+        volume.verdict.fail("node {}: {}", node.side(), applied.error().text);
         return;
     }
     command(
-        node, "attach",
-        [&node](engine::Resource& r, engine::Done done) {
-            r.attach(0, node.attach_command(), std::move(done));
+        node, "attach" + volume.label,
+        [&node, number = volume.number](engine::Resource& r, engine::Done done) {
+            r.attach(number, node.attach_command(number), std::move(done));
         },
         std::move(then));
 }
 
 void Simulation::connect(Node& node, bool discard_my_data) {
-    if (discard_my_data) oracle_.discard_ordered(node.side());
+    if (discard_my_data)
+        for (VolumeSet& volume : volumes_) volume.oracle.discard_ordered(node.side());
     command(node, discard_my_data ? "connect --discard-my-data" : "connect",
             [&node, discard_my_data](engine::Resource& r, engine::Done done) {
                 r.connect(node.connect_command(discard_my_data), std::move(done));
             });
 }
 
-void Simulation::promote(Node& node, bool force) {
+void Simulation::promote(Node& node, VolumeSet& volume, bool force, std::function<void()> then) {
     command(
-        node, force ? "primary --force" : "primary",
-        [force](engine::Resource& r, engine::Done done) { r.primary(0, {force}, std::move(done)); },
-        [this, &node, force](const Reply& reply) {
+        node, (force ? "primary --force" : "primary") + volume.label,
+        [force, number = volume.number](engine::Resource& r, engine::Done done) {
+            r.primary(number, {force}, std::move(done));
+        },
+        [&node, &volume, force, then = std::move(then)](const Reply& reply) {
             if (!reply.ok()) return;
-            if (force) oracle_.found(node.side());
-            workloads_[node.side()]->start();
+            if (force) volume.oracle.found(node.side());
+            volume.workloads[node.side()].start();
+            if (then) then();
         });
 }
 
-void Simulation::demote(Node& node, std::function<void()> then) {
-    say(fmt::format("{}: stops its applications", node.name()));
-    workloads_[node.side()]->stop([this, &node, then = std::move(then)] {
-        command(
-            node, "secondary",
-            [](engine::Resource& r, engine::Done done) { r.secondary(0, std::move(done)); },
-            [then](const Reply&) {
-                if (then) then();
-            });
+// From this one on, and no further than the first that is refused: as drbdadm does it with a resource.
+void Simulation::promote_all(Node& node, unsigned number) {
+    if (number == volumes_.size()) return;
+    VolumeSet& volume = volumes_[number];
+    if (node.state(number).role == Role::primary) {
+        volume.workloads[node.side()].start();
+        promote_all(node, number + 1);
+    } else if (may_promote(node, volume)) {
+        promote(node, volume, false, [this, &node, number] { promote_all(node, number + 1); });
+    }
+}
+
+void Simulation::demote(Node& node, VolumeSet& volume, std::function<void()> then) {
+    say(fmt::format("{}: stops its applications{}", node.name(), volume.label));
+    volume.workloads[node.side()].stop([this, &node, &volume, then = std::move(then)] {
+        command(node, volume, "secondary", &engine::Resource::secondary, [then](const Reply&) {
+            if (then) then();
+        });
     });
 }
 
-void Simulation::verify(Node& node, uint64_t stop_sector) {
-    command(node, "verify", [stop_sector](engine::Resource& r, engine::Done done) {
-        r.verify(0, {std::nullopt, stop_sector}, std::move(done));
-    });
+void Simulation::demote_all(Node& node, unsigned number) {
+    if (number == volumes_.size()) return;
+    if (node.state(number).role != Role::primary) return demote_all(node, number + 1);
+    demote(node, volumes_[number], [this, &node, number] { demote_all(node, number + 1); });
+}
+
+void Simulation::verify(Node& node, VolumeSet& volume, uint64_t stop_sector) {
+    command(node, "verify" + volume.label,
+            [stop_sector, number = volume.number](engine::Resource& r, engine::Done done) {
+                r.verify(number, {std::nullopt, stop_sector}, std::move(done));
+            });
+}
+
+void Simulation::detach(Node& node, VolumeSet& volume, bool force) {
+    command(node, (force ? "detach --force" : "detach") + volume.label,
+            [force, number = volume.number](engine::Resource& r, engine::Done done) {
+                r.detach(number, force, std::move(done));
+            });
+}
+
+void Simulation::disconnect(Node& node, bool force) {
+    command(node, force ? "disconnect --force" : "disconnect",
+            [force](engine::Resource& r, engine::Done done) { r.disconnect(force, std::move(done)); });
 }
 
 void Simulation::stop(Node& node, bool power) {
     if (!node.running()) return;
     say(fmt::format("{}: {}", node.name(), power ? "loses power" : "is killed"));
-    checker_.before_stop(node);
-    workloads_[node.side()]->forget();
+    for (VolumeSet& volume : volumes_) {
+        volume.checker.before_stop(node);
+        volume.workloads[node.side()].forget();
+    }
     node.stop(power);
     wire_watch_.node_died(node.side());
     busy_[node.side()] = 0;
-    checker_.after_stop(node, power);
+    for (VolumeSet& volume : volumes_) volume.checker.after_stop(node, power);
+    if (power) check_epochs(node);
+}
+
+// A write that was issued when another had completed is in a later epoch, whichever volumes they are of, and
+// its disk does not see it before what the earlier epochs wrote is stable.
+void Simulation::check_epochs(const Node& node) {
+    if (scenario_.weights.disk_error > 0) return;  // a flush that fails ends the order
+    for (const VolumeSet& earlier : volumes_)
+        for (const VolumeSet& later : volumes_) {
+            const Oracle::Remains& lost = earlier.checker.remains(node.side());
+            const Oracle::Remains& kept = later.checker.remains(node.side());
+            if (lost.first_lost < kept.last_kept)
+                verdict_.fail("I25: node {}: the power failure took {}{}, and left {}{}", node.side(),
+                              lost.lost, earlier.label, kept.kept, later.label);
+        }
 }
 
 // Without the wish for it no administrator promotes a node while the other may have newer data.
-bool Simulation::may_promote(const Node& node) const {
+bool Simulation::may_promote(const Node& node, const VolumeSet& volume) const {
     if (scenario_.promote_anything) return true;
     const Node& peer = *nodes_[1 - node.side()];
-    if (oracle_.has_exclusive_data(peer.side())) return false;
-    if (scenario_.net.allow_two_primaries) return checker_.in_contact(node.side());
-    const bool connected = node.state().conn >= ConnState::connected;
-    return connected || !peer.running() || peer.state().role != Role::primary;
+    if (volume.oracle.has_exclusive_data(peer.side())) return false;
+    if (scenario_.net.allow_two_primaries) return volume.checker.in_contact(node.side());
+    const bool connected = node.state(volume.number).conn >= ConnState::connected;
+    return connected || !is_primary(peer);
+}
+
+bool Simulation::is_primary(const Node& node) const {
+    return std::any_of(volumes_.begin(), volumes_.end(), [&node](const VolumeSet& volume) {
+        return node.state(volume.number).role == Role::primary;
+    });
+}
+
+VolumeSet& Simulation::draw_volume() {
+    return volumes_[volumes_.size() == 1 ? 0 : scheduler_.random.below(volumes_.size())];
 }
 
 // ---- before the faults
@@ -208,21 +293,24 @@ bool Simulation::may_promote(const Node& node) const {
 bool Simulation::set_up() {
     Random& random = scheduler_.random;
     for (auto& node : nodes_) {
-        node->meta_data().create();
-        if (scenario_.skip_initial_sync) continue;
-        // Both disks have a past.
-        for (const HotRange& range : scenario_.workload.ranges)
-            if (random.chance(50))
-                oracle_.prefill(node->side(), node->data_disk(), Sector(range.first_sector),
-                                static_cast<uint32_t>(random.between(1, range.size_sectors)));
+        for (VolumeSet& volume : volumes_) {
+            node->meta_data(volume.number).create();
+            if (scenario_.skip_initial_sync) continue;
+            // Both disks have a past.
+            for (const HotRange& range : scenario_.workload.ranges)
+                if (random.chance(50))
+                    volume.oracle.prefill(node->side(), node->data_disk(volume.number),
+                                          Sector(range.first_sector),
+                                          static_cast<uint32_t>(random.between(1, range.size_sectors)));
+        }
     }
     for (auto& node : nodes_) {
         node->start();
-        attach(*node);
+        for (VolumeSet& volume : volumes_) attach(*node, volume);
     }
     const auto attached = [this] {
-        return nodes_[0]->state().disk == DiskState::inconsistent &&
-               nodes_[1]->state().disk == DiskState::inconsistent && !busy(*nodes_[0]) && !busy(*nodes_[1]);
+        return of_all([](const State& s) { return s.disk == DiskState::inconsistent; }) &&
+               !busy(*nodes_[0]) && !busy(*nodes_[1]);
     };
     if (!run_until(attached, set_up_limit_us)) {
         verdict_.fail("the first attach does not end");
@@ -231,12 +319,10 @@ bool Simulation::set_up() {
     if (scenario_.forced_alone) return true;
     for (auto& node : nodes_) connect(*node, false);
     const auto connected = [this] {
-        return nodes_[0]->state().conn == ConnState::connected &&
-               nodes_[1]->state().conn == ConnState::connected;
+        return of_all([](const State& s) { return s.conn == ConnState::connected; });
     };
     if (!run_until(connected, set_up_limit_us)) {
-        verdict_.fail("the first connect does not end: {} and {}", engine::describe(nodes_[0]->state()),
-                      engine::describe(nodes_[1]->state()));
+        verdict_.fail("the first connect does not end: {}", describe());
         return false;
     }
     return true;
@@ -245,28 +331,33 @@ bool Simulation::set_up() {
 bool Simulation::first_primary() {
     Node& node = *nodes_[scheduler_.random.below(2)];
     if (scenario_.skip_initial_sync) {
-        command(node, "new-current-uuid --clear-bitmap",
-                [](engine::Resource& r, engine::Done done) { r.new_current_uuid(0, true, std::move(done)); });
-        if (!run_until([this] { return checker_.all_in_sync(); }, set_up_limit_us)) {
-            verdict_.fail("new-current-uuid --clear-bitmap leaves {} and {}",
-                          engine::describe(nodes_[0]->state()), engine::describe(nodes_[1]->state()));
+        for (const VolumeSet& volume : volumes_)
+            command(node, "new-current-uuid --clear-bitmap" + volume.label,
+                    [number = volume.number](engine::Resource& r, engine::Done done) {
+                        r.new_current_uuid(number, true, std::move(done));
+                    });
+        if (!run_until([this] { return all_in_sync(); }, set_up_limit_us)) {
+            verdict_.fail("new-current-uuid --clear-bitmap leaves {}", describe());
             return false;
         }
-        oracle_.found(node.side());
-        promote(node, false);
-    } else {
-        promote(node, true);
+        for (VolumeSet& volume : volumes_) volume.oracle.found(node.side());
     }
-    if (!run_until([&] { return workloads_[node.side()]->active() && oracle_.founded(); }, set_up_limit_us)) {
-        verdict_.fail("the first promotion does not end: {}", engine::describe(node.state()));
+    for (VolumeSet& volume : volumes_) promote(node, volume, !scenario_.skip_initial_sync);
+    const auto promoted = [this, &node] {
+        return std::all_of(volumes_.begin(), volumes_.end(), [&node](const VolumeSet& volume) {
+            return volume.workloads[node.side()].active() && volume.oracle.founded();
+        });
+    };
+    if (!run_until(promoted, set_up_limit_us)) {
+        verdict_.fail("the first promotion does not end: {}", describe());
         return false;
     }
     if (scenario_.forced_alone)
         for (auto& each : nodes_) connect(*each, false);
     if (!scenario_.wait_for_first_sync) return true;
-    if (!run_until([this] { return checker_.all_in_sync() || load_is_too_much(); }, set_up_limit_us)) {
-        verdict_.fail("the initial sync does not end: {} and {}", engine::describe(nodes_[0]->state()),
-                      engine::describe(nodes_[1]->state()));
+    load_limit_us_ = scheduler_.now_us() + set_up_limit_us / 2;
+    if (!run_until([this] { return all_in_sync() || load_is_too_much(); }, set_up_limit_us)) {
+        verdict_.fail("the initial sync does not end: {}", describe());
         return false;
     }
     return true;
@@ -292,7 +383,7 @@ void Simulation::something_happens() {
         cable_.mend();
     }
     for (auto& node : nodes_) {
-        if (now >= heal_us_) node->data_disk().broken = {};
+        if (now >= heal_us_) heal(*node);
         if (!node->running() && now >= restart_us_[node->side()]) start(*node);
     }
     const Weights& w = scenario_.weights;
@@ -313,12 +404,11 @@ void Simulation::something_happens() {
 bool Simulation::happens(Node& node, unsigned what) {
     Random& random = scheduler_.random;
     Node& peer = *nodes_[1 - node.side()];
-    const State s = node.state();
+    VolumeSet& volume = draw_volume();
+    const bool apart = scenario_.volumes_apart && random.chance(50);
+    const State s = node.state(volume.number);
     const uint64_t outage_us = random.below(scenario_.outage_us_max);
-    const auto send = [&](const char* name, auto method) {
-        command(node, name,
-                [method](engine::Resource& r, engine::Done done) { (r.*method)(0, std::move(done)); });
-    };
+    const auto send = [&](const char* name, VolumeCommand method) { command(node, volume, name, method); };
     if (what >= 5 && busy(node)) return false;
     switch (what) {
         case 0:
@@ -343,10 +433,11 @@ bool Simulation::happens(Node& node, unsigned what) {
             return true;
         case 4: {
             if (node.side() != scenario_.failing_disk) return false;
-            say(fmt::format("{}: the disk fails", node.name()));
-            Disk::Broken& broken = node.data_disk().broken;
+            say(fmt::format("{}: the disk fails{}", node.name(), volume.label));
+            Disk& disk = node.data_disk(volume.number);
+            Disk::Broken& broken = disk.broken;
             broken.first = random.below(scenario_.data_sectors);
-            broken.end = random.chance(50) ? node.data_disk().limits().size_sectors : broken.first + 1024;
+            broken.end = random.chance(50) ? disk.limits().size_sectors : broken.first + 1024;
             broken.percent = random.chance(50) ? 100 : 30;
             broken.reads = random.chance(70);
             broken.writes = !broken.reads || random.chance(70);
@@ -354,27 +445,30 @@ bool Simulation::happens(Node& node, unsigned what) {
             return true;
         }
         case 5:
-            if (s.role == Role::primary)
-                workloads_[node.side()]->start();
-            else if (may_promote(node))
-                promote(node, false);
+            if (!apart)
+                promote_all(node);
+            else if (s.role == Role::primary)
+                volume.workloads[node.side()].start();
+            else if (may_promote(node, volume))
+                promote(node, volume, false);
             return true;
         case 6:
-            if (s.role == Role::primary) demote(node);
+            if (!apart)
+                demote_all(node);
+            else if (s.role == Role::primary)
+                demote(node, volume);
             return true;
         case 7:
             if (s.conn == ConnState::stand_alone)
                 connect(node, false);
             else
-                command(node, "disconnect",
-                        [](engine::Resource& r, engine::Done done) { r.disconnect(false, std::move(done)); });
+                disconnect(node, false);
             return true;
         case 8:
             if (s.disk == DiskState::diskless)
-                attach(node);
+                attach(node, volume);
             else
-                command(node, "detach",
-                        [](engine::Resource& r, engine::Done done) { r.detach(0, false, std::move(done)); });
+                detach(node, volume, false);
             return true;
         case 9:
             if (s.role == Role::primary || s.conn != ConnState::connected || s.pdsk != DiskState::up_to_date)
@@ -394,12 +488,11 @@ bool Simulation::happens(Node& node, unsigned what) {
             return true;
         case 14:
             if (s.disk == DiskState::diskless || s.role == Role::primary) return false;
-            command(node, "detach --force",
-                    [](engine::Resource& r, engine::Done done) { r.detach(0, true, std::move(done)); });
+            detach(node, volume, true);
             return true;
         case 11:
             if (s.conn != ConnState::connected) return false;
-            verify(node, UINT64_MAX);
+            verify(node, volume, UINT64_MAX);
             return true;
         default:
             if (s.user_isp)
@@ -416,25 +509,25 @@ bool Simulation::happens(Node& node, unsigned what) {
 void Simulation::calm() {
     if (verdict_.failed()) return;
     say("the faults stop");
-    returns_before_ = checker_.returns();
+    for (VolumeSet& volume : volumes_) volume.returns_before = volume.checker.returns();
     cable_.mend();
     for (auto& node : nodes_) {
-        node->data_disk().broken = {};
+        heal(*node);
         node->host().model().failing_percent = 0;
     }
     const uint64_t end_us = scheduler_.now_us() + calm_limit_us;
+    load_limit_us_ = scheduler_.now_us() + calm_limit_us / 2;
     const uint64_t quiet_us = scheduler_.now_us() + scheduler_.random.below(3 * second_us);
     while (!verdict_.failed()) {
         if (scheduler_.now_us() > end_us) {
-            verdict_.fail("the nodes do not come to rest: {} {} and {} {}",
-                          engine::describe(nodes_[0]->state()), workloads_[0]->in_flight(),
-                          engine::describe(nodes_[1]->state()), workloads_[1]->in_flight());
+            verdict_.fail("the nodes do not come to rest: {}", describe());
             return;
         }
-        if (checker_.no_good_data()) {
+        for (VolumeSet& volume : volumes_) {
+            if (!volume.checker.no_good_data()) continue;
             if (scenario_.weights.disk_error == 0)
-                verdict_.fail("no good data are left, although no disk has failed");
-            say("a disk error has taken the only good data");
+                volume.verdict.fail("no good data are left, although no disk has failed");
+            say("a disk error has taken the only good data" + volume.label);
             return;
         }
         for (auto& node : nodes_) tidy(*node);
@@ -442,98 +535,156 @@ void Simulation::calm() {
         if (scheduler_.now_us() < quiet_us) continue;
         // Stop the applications, where they still run.
         for (auto& node : nodes_)
-            if (node->running() && workloads_[node->side()]->active() && !busy(*node) &&
-                (checker_.all_in_sync() || load_is_too_much()))
-                demote(*node);
+            for (VolumeSet& volume : volumes_)
+                if (node->running() && volume.workloads[node->side()].active() && !busy(*node) &&
+                    (volume.checker.all_in_sync() || load_is_too_much(volume)))
+                    demote(*node, volume);
         if (at_rest()) break;
     }
     if (verdict_.failed()) return;
     run_for(5 * second_us);
     if (!verdict_.failed() && !at_rest())
-        verdict_.fail("came to rest and did not stay there: {} and {}", engine::describe(nodes_[0]->state()),
-                      engine::describe(nodes_[1]->state()));
-    if (!verdict_.failed()) checker_.final_check();
+        verdict_.fail("came to rest and did not stay there: {}", describe());
+    for (VolumeSet& volume : volumes_)
+        if (!verdict_.failed()) volume.checker.final_check();
 }
 
 // Congestion is looked for at every write, in a resync as well (states 17): a load that exceeds the limit
 // before the peer's first answer keeps the peer Behind for as long as it lasts. So it is configured, and no
 // fault; that the node does not come back from Ahead, or the peer is not in sync when the load has ended, is
 // one.
-bool Simulation::load_is_too_much() const {
-    return checker_.returns() - returns_before_ >= returns_max;
+// So do two volumes under protocol A: what the one writes queues up for a slow peer, and the resync of the
+// other waits for each extent until the writes that it last took there have gone through that queue.
+bool Simulation::load_is_too_much(const VolumeSet& volume) const {
+    const bool waits_for_the_other = volumes_.size() > 1 && scheduler_.now_us() > load_limit_us_;
+    return waits_for_the_other || volume.checker.returns() - volume.returns_before >= returns_max;
 }
 
-bool Simulation::at_rest() {
-    return checker_.all_in_sync() && !workloads_[0]->active() && !workloads_[1]->active() &&
-           !busy(*nodes_[0]) && !busy(*nodes_[1]) && nodes_[0]->state().role == Role::secondary &&
-           nodes_[1]->state().role == Role::secondary;
+bool Simulation::load_is_too_much() const {
+    return std::any_of(volumes_.begin(), volumes_.end(),
+                       [this](const VolumeSet& volume) { return load_is_too_much(volume); });
+}
+
+bool Simulation::all_in_sync() const {
+    return std::all_of(volumes_.begin(), volumes_.end(),
+                       [](const VolumeSet& volume) { return volume.checker.all_in_sync(); });
+}
+
+bool Simulation::at_rest() const {
+    const bool applications = std::any_of(volumes_.begin(), volumes_.end(), [](const VolumeSet& volume) {
+        return volume.workloads[0].active() || volume.workloads[1].active();
+    });
+    return all_in_sync() && !applications && !busy(*nodes_[0]) && !busy(*nodes_[1]) &&
+           !is_primary(*nodes_[0]) && !is_primary(*nodes_[1]);
 }
 
 // What an administrator does who wants everything to run again.
 void Simulation::tidy(Node& node) {
     if (!node.running()) return start(node);
-    if (busy(node)) return;
-    const State s = node.state();
-    Workload& workload = *workloads_[node.side()];
-    // suspend-io and the frozen states wait for this word; what waits cannot end, and keeps the node Primary.
-    if (s.susp || (s.susp_fen && s.conn == ConnState::stand_alone))
-        return command(node, "resume-io",
-                       [](engine::Resource& r, engine::Done done) { r.resume_io(0, std::move(done)); });
-    if (s.disk == DiskState::diskless) {
-        // An attach is refused for ever where the data have parted: first each for itself.
-        if (++diskless_seen_[node.side()] % 4 == 0 && s.conn >= ConnState::connected &&
-            checker_.generations_parted())
-            return command(node, "disconnect --force", [](engine::Resource& r, engine::Done done) {
-                r.disconnect(true, std::move(done));
-            });
-        attach(node, [this, &node](const Reply& reply) {
-            if (reply.ok()) return;
-            const State now = node.state();
-            // What its applications saw is out of reach: they have to go.
-            if (now.role == Role::primary && now.susp_nod)
-                stop(node, false);
-            else if (now.role == Role::primary && now.pdsk != DiskState::up_to_date)
-                demote(node);
-            else if (now.conn == ConnState::stand_alone)
-                connect(node, false);
-            else
-                give_up_damaged_data(*nodes_[1 - node.side()]);
-        });
+    // A promotion waits for as long as its disk is Inconsistent and the peer's good (states 2.4 b, rule 8).
+    if (busy(node)) {
+        if (++busy_seen_[node.side()] > patience) renew_connection(node);
         return;
     }
-    if (s.user_isp)
-        return command(node, "resume-sync",
-                       [](engine::Resource& r, engine::Done done) { r.resume_sync(0, std::move(done)); });
-    if (s.role == Role::primary && !workload.active() && checker_.all_in_sync()) return demote(node);
-    if (s.conn == ConnState::verify_s) return verify(node, 0);
+    busy_seen_[node.side()] = 0;
+    for (VolumeSet& volume : volumes_)
+        if (tidy(node, volume)) return;
+    renew_connection(node);
+    if (node.state().conn == ConnState::stand_alone) connect_again(node);
+}
+
+// true: it has something to do, and the rest can wait.
+bool Simulation::tidy(Node& node, VolumeSet& volume) {
+    const State s = node.state(volume.number);
+    const Workload& workload = volume.workloads[node.side()];
+    // suspend-io and the frozen states wait for this word; what waits cannot end, and keeps the node Primary.
+    if (s.susp || (s.susp_fen && s.conn == ConnState::stand_alone))
+        command(node, volume, "resume-io", &engine::Resource::resume_io);
+    else if (s.disk == DiskState::diskless)
+        attach_again(node, volume);
+    else if (s.user_isp)
+        command(node, volume, "resume-sync", &engine::Resource::resume_sync);
+    else if (s.role == Role::primary && !workload.active() && volume.checker.all_in_sync())
+        demote(node, volume);
+    else if (s.conn == ConnState::verify_s)
+        verify(node, volume, 0);
+    else if (s.conn == ConnState::stand_alone && s.role == Role::primary && s.disk == DiskState::inconsistent)
+        give_up_damaged_data(node, volume);
+    else
+        return false;
+    return true;
+}
+
+void Simulation::attach_again(Node& node, VolumeSet& volume) {
+    // An attach is refused for ever where the data have parted: first each for itself.
+    if (++volume.diskless_seen[node.side()] % 4 == 0 &&
+        node.state(volume.number).conn >= ConnState::connected && volume.checker.generations_parted())
+        return disconnect(node, true);
+    attach(node, volume, [this, &node, &volume](const Reply& reply) {
+        if (reply.ok()) return;
+        const State now = node.state(volume.number);
+        // What its applications saw is out of reach: they have to go.
+        if (now.role == Role::primary && now.susp_nod)
+            stop(node, false);
+        else if (now.role == Role::primary && now.pdsk != DiskState::up_to_date)
+            demote(node, volume);
+        else if (now.conn == ConnState::stand_alone)
+            connect(node, false);
+        else
+            give_up_damaged_data(*nodes_[1 - node.side()], volume);
+    });
+}
+
+void Simulation::renew_connection(const Node& node) {
+    bool has_data = true;
+    bool needs_a_new_one = false;
+    for (const VolumeSet& volume : volumes_) {
+        const State s = node.state(volume.number);
+        const bool peer_is_good = s.conn == ConnState::connected && s.pdsk == DiskState::up_to_date;
+        has_data &= peer_is_good || (volumes_.size() > 1 && s.disk == DiskState::up_to_date);
+        // So does a disk that had errors become a sync target.
+        needs_a_new_one |= s.disk == DiskState::inconsistent && peer_is_good;
+    }
     // Frozen I/O is sent again when the connection is new (states 15.3).
-    const bool peer_is_good = s.conn == ConnState::connected && s.pdsk == DiskState::up_to_date;
-    if (s.susp_nod && peer_is_good) cable_.reset_all();
-    // So does a disk that had errors become a sync target.
-    if (s.disk == DiskState::inconsistent && peer_is_good) cable_.reset_all();
-    if (s.conn != ConnState::stand_alone) return;
-    if (s.role == Role::primary && s.disk == DiskState::inconsistent) return give_up_damaged_data(node);
+    needs_a_new_one |= node.state().susp_nod && has_data && node.state().conn >= ConnState::connected;
+    if (needs_a_new_one) cable_.reset_all();
+}
+
+void Simulation::connect_again(Node& node) {
+    Node& victim = *nodes_[1];
     // Plainly first; if that ends again the data have parted, and one side has to give way: the second node.
     if (++stand_alone_seen_[node.side()] <= 2) return connect(node, false);
-    Node& victim = *nodes_[1];
-    if (!oracle_.diverged() && !checker_.generations_parted()) {
+    const bool parted = std::any_of(volumes_.begin(), volumes_.end(), [](const VolumeSet& volume) {
+        return volume.oracle.diverged() || volume.checker.generations_parted();
+    });
+    if (!parted) {
         verdict_.fail("node {} goes StandAlone again and again without a split brain", node.side());
         return;
     }
     if (&node != &victim) return connect(node, false);
-    if (s.role == Role::primary) return demote(node);
+    if (is_primary(node)) return demote_all(node);
     connect(node, true);
 }
 
 // Neither it nor a peer without a disk takes older data while somebody uses the newer ones, damaged as they
 // are; frozen requests end only with their node.
-void Simulation::give_up_damaged_data(Node& node) {
-    const State s = node.state();
+void Simulation::give_up_damaged_data(Node& node, VolumeSet& volume) {
+    const State s = node.state(volume.number);
     if (busy(node) || s.role != Role::primary || s.disk != DiskState::inconsistent) return;
     if (s.susp_nod)
         stop(node, false);
     else
-        demote(node);
+        demote(node, volume);
+}
+
+void Simulation::heal(Node& node) {
+    for (const VolumeSet& volume : volumes_) node.data_disk(volume.number).broken = {};
+}
+
+bool Simulation::of_all(bool (*condition)(const State&)) const {
+    return std::all_of(volumes_.begin(), volumes_.end(), [&](const VolumeSet& volume) {
+        return condition(nodes_[0]->state(volume.number)) && condition(nodes_[1]->state(volume.number));
+    });
 }
 
 }  // namespace duplex::sim

@@ -114,6 +114,41 @@ TEST_F(OracleTest, AFailedWriteThatNoDiskHasDoesNotComeBack) {
     EXPECT_TRUE(verdict.failed());
 }
 
+// Of two that overlap in time the peer may have the one, and what is read here be the other.
+TEST_F(OracleTest, AWriteBesideAnotherMayBeMissingOnAPeerOutOfReach) {
+    for (const bool in_contact : {false, true}) {
+        const WriteId one = issue(0);
+        put(0, one), put(1, one);
+        const WriteId other = issue(0);
+        oracle.completed(one, alone(0));
+        put(0, other);
+        oracle.completed(other, in_contact ? contact(0) : alone(0));
+        read(0, other);
+        oracle.promoted_alone(1);
+        EXPECT_EQ(verdict.failed(), in_contact) << verdict.text();
+        oracle.attached(1);
+        oracle.follow_other(1);
+    }
+}
+
+// It goes to the peer, too, which writes its own first.
+TEST_F(OracleTest, AWriteWithoutAGoodDiskMayBeSuperseded) {
+    const WriteId old_write = issue(1);
+    put(1, old_write);
+    oracle.completed(old_write, alone(1));
+    const WriteId superseded = oracle.issue(0, engine::Op::write, Sector(8), 1, false, 0);
+    const WriteId its_successor = issue(1);
+    Oracle::Completion diskless{};
+    diskless.connected = true;
+    oracle.completed(superseded, diskless);
+    oracle.flushed(0, oracle.now());
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+    put(1, its_successor);
+    oracle.completed(its_successor, alone(1));
+    oracle.flushed(0, oracle.now());
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+}
+
 TEST_F(OracleTest, ACompletedWriteIsOnBothDisks) {
     const WriteId write = issue(0);
     put(0, write);
@@ -256,6 +291,29 @@ TEST_F(OracleTest, AFlushMayNotHideWhatTheOnlyGoodDiskHasLost) {
     EXPECT_FALSE(verdict.failed()) << verdict.text();
     oracle.flushed(0, oracle.now());
     EXPECT_TRUE(verdict.failed());
+}
+
+TEST_F(OracleTest, APowerFailureTakesWhatCameLast) {
+    for (const bool first_is_lost : {false, true}) {
+        const uint64_t since = oracle.now();
+        const WriteId first = issue(0);
+        put(0, first), put(1, first);
+        oracle.completed(first, contact(0));
+        const WriteId second = oracle.issue(0, engine::Op::write, Sector(9), 1, true, 0);
+        for (const unsigned disk : {0u, 1u}) {
+            std::array<uint8_t, sector_bytes> bytes;
+            Oracle::fill(oracle.write(second).tag, 9, bytes);
+            disks[disk]->write_now(Sector(9), bytes);
+        }
+        oracle.completed(second, contact(0));
+        const std::vector<uint64_t> before = oracle.snapshot(1);
+        const Oracle::Remains all = oracle.remains(1, before, since);
+        EXPECT_EQ(all.first_lost, UINT64_MAX);
+        EXPECT_EQ(all.last_kept, oracle.write(second).issued);
+        disks[1]->write_now(Sector(first_is_lost ? 8 : 9), std::array<uint8_t, sector_bytes>{});
+        const Oracle::Remains remains = oracle.remains(1, before, since);
+        EXPECT_EQ(remains.first_lost < remains.last_kept, first_is_lost);
+    }
 }
 
 TEST_F(OracleTest, InSyncMeansEqual) {

@@ -17,7 +17,7 @@ bool writes(Op op) {
 }  // namespace
 
 void Workload::start() {
-    if (open_ || !node_.running() || node_.volume().open(true, "app") != 0) return;
+    if (open_ || !node_.running() || node_.volume(volume_).open(true, "app") != 0) return;
     open_ = true;
     stopping_ = false;
     schedule();
@@ -34,7 +34,7 @@ void Workload::stop(std::function<void()> drained) {
 
 void Workload::close() {
     open_ = stopping_ = false;
-    node_.volume().close("app");
+    node_.volume(volume_).close("app");
     const std::function<void()> drained = std::move(drained_);
     drained_ = nullptr;
     if (drained) drained();
@@ -74,7 +74,7 @@ Op Workload::draw_op() const {
 
 bool Workload::draw_place(bool is_write, Sector& sector, uint32_t& size_sectors) const {
     Random& random = scheduler_.random;
-    const uint64_t device = node_.volume().size_sectors();
+    const uint64_t device = node_.volume(volume_).size_sectors();
     for (int tries = 0; tries < 4; ++tries) {
         size_t range = random.below(model_.ranges.size());
         // With two Primaries each keeps to its own ranges, unless they are to meet.
@@ -104,7 +104,7 @@ void Workload::issue() {
     uint32_t size_sectors = 0;
     if (op != Op::flush && !draw_place(writes(op), sector, size_sectors)) return schedule();
     const auto size_bytes = static_cast<uint32_t>(size_sectors * sector_bytes);
-    engine::Request* request = node_.volume().take_request(op, sector, size_bytes, *this);
+    engine::Request* request = node_.volume(volume_).take_request(op, sector, size_bytes, *this);
     if (!request) return;  // room() follows
     Pending pending;
     pending.issued_us = scheduler_.now_us();
@@ -124,11 +124,11 @@ void Workload::issue() {
     } else if (op == Op::read) {
         pending.read = oracle_.start_read(node_.side(), sector, size_sectors);
     } else {
-        pending.writes_before_flush = node_.data_disk().writes_completed();
+        pending.writes_before_flush = node_.data_disk(volume_).writes_completed();
         pending.flush_issued = oracle_.now();
     }
     requests_.emplace(request, pending);
-    node_.volume().submit(*request);
+    node_.volume(volume_).submit(*request);
     node_.turn();
     schedule();
 }
@@ -167,7 +167,7 @@ void Workload::completed(engine::Request& request) {
     if (request.op == Op::read)
         oracle_.finish_read(node_.side(), pending.read, {request.data, request.size_bytes},
                             request.error == 0, checker_.has_good_data(node_.side()));
-    node_.volume().release(request);
+    node_.volume(volume_).release(request);
     if (stopping_ && requests_.empty())
         close();
     else
@@ -191,10 +191,12 @@ void Workload::write_completed(engine::Request& request, const Pending& pending)
 
 // Stable on the local disk when it was reported.
 void Workload::check_fua(const engine::Request& request, const Write& write) const {
-    if (node_.state().disk < wire::DiskState::up_to_date || node_.data_disk().broken.percent > 0) return;
+    if (node_.state(volume_).disk < wire::DiskState::up_to_date ||
+        node_.data_disk(volume_).broken.percent > 0)
+        return;
     std::array<uint8_t, sector_bytes> bytes;
     for (uint32_t i = 0; i < write.size_sectors; ++i) {
-        node_.data_disk().read_durable(request.sector + i, bytes);
+        node_.data_disk(volume_).read_durable(request.sector + i, bytes);
         if (oracle_.check_sector(node_.side(), request.sector.value + i, bytes) != write.tag)
             verdict_.fail("node {}: a write with FUA to sector {} completed and is not on stable storage",
                           node_.side(), request.sector.value + i);
@@ -203,9 +205,11 @@ void Workload::check_fua(const engine::Request& request, const Write& write) con
 
 void Workload::flush_completed(const Pending& pending) {
     oracle_.flushed(node_.side(), pending.flush_issued);
-    if (node_.state().disk < wire::DiskState::up_to_date || node_.data_disk().broken.percent > 0) return;
-    if (!node_.data_disk().is_durable(Sector(0), node_.data_disk().limits().size_sectors,
-                                      pending.writes_before_flush))
+    if (node_.state(volume_).disk < wire::DiskState::up_to_date ||
+        node_.data_disk(volume_).broken.percent > 0)
+        return;
+    if (!node_.data_disk(volume_).is_durable(Sector(0), node_.data_disk(volume_).limits().size_sectors,
+                                             pending.writes_before_flush))
         verdict_.fail(
             "node {}: a flush completed, but writes that had completed before it are not on stable storage",
             node_.side());

@@ -1,4 +1,4 @@
-// The applications of one node: they open the device when it is Primary and keep it busy.
+// The applications of one volume on one node: they open the device when it is Primary and keep it busy.
 #pragma once
 
 #include <array>
@@ -18,12 +18,13 @@ class Checker;
 class Workload final : public engine::User {
   public:
     Workload(Scheduler& scheduler, Verdict& verdict, Journal& journal, const WorkloadModel& model, Node& node,
-             Oracle& oracle, Checker& checker)
+             unsigned volume, Oracle& oracle, Checker& checker)
         : scheduler_(scheduler),
           verdict_(verdict),
           journal_(journal),
           model_(model),
           node_(node),
+          volume_(volume),
           oracle_(oracle),
           checker_(checker) {}
 
@@ -65,6 +66,7 @@ class Workload final : public engine::User {
     Journal& journal_;
     const WorkloadModel& model_;
     Node& node_;
+    const unsigned volume_;
     Oracle& oracle_;
     Checker& checker_;
     bool open_ = false;

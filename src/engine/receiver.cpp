@@ -327,7 +327,10 @@ void Connection::check_barrier() {
     if (!barrier_ || flushes_pending_ > 0 || core_.active_peer_writes() > 0) return;
     if (!epoch_flushed_ && !sabotage::barrier_flush) {
         epoch_flushed_ = true;
-        for (auto& [number, device] : core_.devices) flushes_pending_ += device->flush_epoch() ? 1 : 0;
+        for (auto& [number, device] : core_.devices) {
+            if (sabotage::other_volumes_flush && number > 0) continue;
+            flushes_pending_ += device->flush_epoch() ? 1 : 0;
+        }
         if (flushes_pending_ > 0) return;
     }
     if (epoch_size_ > 0)

@@ -32,6 +32,13 @@ inline constexpr bool barrier_flush = true;
 inline constexpr bool barrier_flush = false;
 #endif
 
+// Only the first volume's disk is flushed before the next epoch (I25).
+#ifdef DUPLEX_SABOTAGE_OTHER_VOLUMES_FLUSH
+inline constexpr bool other_volumes_flush = true;
+#else
+inline constexpr bool other_volumes_flush = false;
+#endif
+
 // The bitmap forgets blocks that are not stable yet.
 #ifdef DUPLEX_SABOTAGE_STABLE_BLOCKS
 inline constexpr bool stable_blocks = true;
