@@ -43,9 +43,9 @@ class Simulation {
 
     // ---- the administrator
     using Then = std::function<void(const engine::Reply&)>;
+    using Send = std::function<void(engine::Resource& resource, engine::Done done)>;
     // Sends a command; the answer is logged, and `then` called unless the node has died meanwhile.
-    template <typename Send>
-    void command(Node& node, const std::string& what, Send send, Then then = {});
+    void command(Node& node, const std::string& what, const Send& send, Then then = {});
     // The same, where the command is one of a volume without more than that.
     using VolumeCommand = void (engine::Resource::*)(unsigned volume, engine::Done done);
     void command(Node& node, VolumeSet& volume, const char* what, VolumeCommand method, Then then = {});
