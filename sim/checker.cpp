@@ -285,7 +285,12 @@ void Checker::follow(Node& node) {
         resynced_ = true;
         oracle_.resync_finished(1 - side, side);
     }
-    const bool in_sync = all_in_sync();
+    // What was frozen is sent again when all volumes are connected (states 2.8, D3 and D4); until then this
+    // is not quiet.
+    const auto suspended = [](const State& s) { return s.susp_nod || s.susp_fen; };
+    const bool frozen = scenario_.volumes > 1 &&
+                        (suspended(nodes_[0]->state(volume_)) || suspended(nodes_[1]->state(volume_)));
+    const bool in_sync = all_in_sync() && !frozen;
     if (in_sync && !in_sync_) {
         const unsigned master = peer.state(volume_).role == Role::primary ? 1 - side : side;
         oracle_.in_sync(master, {seen_[0].session, seen_[1].session},

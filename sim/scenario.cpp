@@ -170,6 +170,8 @@ void draw_volumes(Random& random, Scenario& s) {
     s.volumes = 2;
     s.volumes_apart = random.chance(40);
     s.resync_after = random.chance(30);
+    // Else one node seldom wants the one volume while the other has the other.
+    if (s.volumes_apart) s.weights.promote += 5, s.weights.demote += 5;
 }
 
 }  // namespace
