@@ -128,6 +128,9 @@ void Device::immediate_effects(const State& o, const State& n) {
     const bool merged = n.conn == ConnState::sync_target || n.conn == ConnState::paused_sync_t;
     if (n.disk == DiskState::up_to_date || merged) bitmap_complete = true;
     if (n.disk < DiskState::inconsistent || n.conn == ConnState::wf_bitmap_t) bitmap_complete = false;
+    // The peer's writes are not sent here, and nobody says where they are (states 9.3).
+    if (n.disk == DiskState::inconsistent && n.conn == ConnState::connected && n.peer == Role::primary)
+        bitmap_complete = false;
     if (o.disk == DiskState::inconsistent && o.pdsk == DiskState::inconsistent && o.peer == Role::secondary &&
         n.peer == Role::primary)
         consider_resync = true;
