@@ -59,6 +59,30 @@ TEST_F(FencingTest, StonithFreezesWritesUntilThePeerIsFenced) {
     EXPECT_EQ(nodes.journal.count("handler unfence-peer"), 1u);
 }
 
+// A write that was not replicated when the peer was lost is not sent again (I12, I33).
+TEST_F(FencingTest, FrozenWithAWriteThatThePeerWasNotSent) {
+    TwoNodes nodes(8, with(Fencing::resource_and_stonith));
+    nodes.mirrored();
+    ASSERT_EQ(nodes.write(0, 0, 8, 1), 0);  // its extent is in the activity log
+    nodes.run_for(1000);
+    answer(nodes, 1);
+    nodes.node(0).data_disk().hang();
+    nodes.start_command(
+        0, [](engine::Resource& r, engine::Done done) { r.invalidate_remote(0, std::move(done)); });
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).conn == ConnState::starting_sync_s; }));
+    const size_t before = nodes.ended();
+    nodes.start_write(0, 0, 8, 2);
+    nodes.run_for(1);
+    nodes.cable().reset_all();
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).susp_fen; }));
+    nodes.node(0).data_disk().go_on();
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.ended() > before; }));
+    EXPECT_EQ(nodes.errors(), 0u);
+    EXPECT_EQ(nodes.difference(), "");
+    EXPECT_EQ(nodes.out_of_sync(0), 0u);
+}
+
 TEST_F(FencingTest, AFailedHandlerLeavesThemFrozenUntilTheReconnectOrTheAdministrator) {
     for (const bool reconnect : {true, false}) {
         TwoNodes nodes(8, with(Fencing::resource_and_stonith));

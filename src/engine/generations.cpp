@@ -118,8 +118,11 @@ NewCurrent new_current_due(const State& old_state, const State& new_state, const
     // D8
     // Deviation: also a node that was demoted while it was Ahead has data that the peer lacks.
     const bool was_ahead = old_state.conn == ConnState::ahead;
+    // Frozen, what was replicated is sent again to the same generation. Where writes were not, the peer has
+    // to be resynced anyway.
+    const bool frozen = new_state.susp_nod || (new_state.susp_fen && replicate(old_state));
     if (contact_to_peer_data_lost(old_state.pdsk, new_state.pdsk) && (somebody_primary || was_ahead))
-        return new_state.susp_fen || new_state.susp_nod ? NewCurrent::pending : NewCurrent::now;
+        return frozen ? NewCurrent::pending : NewCurrent::now;
     // D9
     const bool peer_promoted = old_state.peer != Role::primary && new_state.peer == Role::primary;
     if (new_state.pdsk < DiskState::inconsistent && peer_promoted) return NewCurrent::now;
