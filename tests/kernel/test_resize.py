@@ -283,3 +283,32 @@ def test_assume_clean_resyncs_nothing(small):
     small.left.write(SMALL - MIB, pattern("old meta data", MIB))
     small.left.drbdadm("secondary r0")
     small.compare()
+
+
+@pytest.mark.feature("Size: both disks grow while disconnected")
+def test_both_grow_while_parted(small):
+    """Nobody resizes: the second handshake finds the size on both sides, and compares generations that are equal. The new area is marked
+    and called UpToDate, as it is by two kernels; the next resync by bitmap brings it up."""
+    start(small)
+    left, right = small.left, small.right
+    small.allow(r"No resync, but")
+    left.drbdadm("secondary r0")
+    for _ in range(2):
+        right.unplug()
+        for machine in small.machines:
+            machine.await_connection("WFConnection")
+            grow(machine)
+        old_data_in_the_new_area(right)
+        right.plug_in()
+        small.connected()
+    for machine in small.machines:
+        status = machine.status()
+        assert (status.disk, status.peer_disk) == ("UpToDate", "UpToDate")
+        assert abs(status.oos - (LARGE - SMALL) // 1024) < 64, status
+    right.unplug()
+    left.drbdadm("primary r0")
+    left.write(0, pattern("alone", 4096))
+    right.plug_in()
+    small.synced()
+    left.drbdadm("secondary r0")
+    small.compare()
