@@ -237,6 +237,11 @@ void Checker::follow(Node& node) {
             now.disk == DiskState::up_to_date)
             oracle_.promoted_alone(side);
     }
+    if (now.conn < ConnState::wf_report_params) seen.gives_in = false;
+    if (was.role == Role::primary && now.role == Role::primary && was.disk >= DiskState::consistent &&
+        was.conn < ConnState::connected && now.conn == ConnState::wf_bitmap_t &&
+        scenario_.net.rr_conflict != config::RrConflict::violently)
+        verdict_.fail("node {}: a Primary becomes sync target, against rr-conflict", side);
     follow_congestion(side, was, now);
     // The way from one connection to the next waits for what came over the old one.
     if (now.conn == ConnState::stand_alone || now.conn == ConnState::unconnected ||
@@ -278,7 +283,7 @@ void Checker::follow(Node& node) {
     if (is_target(now.conn) && !is_target(was.conn)) {
         ++resyncs_;
         // The configuration has the administrator's word for it.
-        if (scenario_.resolves_split_brain() && oracle_.diverged()) oracle_.discard_ordered(side);
+        if (seen.gives_in) oracle_.discard_ordered(side);
         oracle_.resync_started(1 - side, side);
     }
     if (is_target(was.conn) && now.conn == ConnState::connected && now.disk == DiskState::up_to_date) {
@@ -297,6 +302,26 @@ void Checker::follow(Node& node) {
                         scenario_.net.protocol != config::Protocol::c);
     }
     in_sync_ = in_sync;
+}
+
+// What the policies that look at neither changes nor ages say (states 6).
+void Checker::split_brain_solved(unsigned side, unsigned primaries, bool self_wins) {
+    using Policy = config::AfterSplitBrain;
+    const config::NetOptions& net = scenario_.net;
+    const unsigned loser = self_wins ? 1 - side : side;
+    const bool loser_is_primary =
+        primaries == 2 ||
+        (primaries == 1 && (nodes_[side]->state(volume_).role == Role::primary) == (loser == side));
+    const bool secondary_loses =
+        net.after_sb_1pri == Policy::discard_secondary || net.after_sb_1pri == Policy::consensus;
+    if (primaries == 1 && secondary_loses && loser_is_primary)
+        verdict_.fail("node {}: the Primary loses, and it is the Secondary's turn", side);
+    // As node 0 has it.
+    const bool decides = primaries != 1 || net.after_sb_1pri != Policy::discard_secondary;
+    if (decides && ((net.after_sb_0pri == Policy::discard_local && loser != 0) ||
+                    (net.after_sb_0pri == Policy::discard_remote && loser != 1)))
+        verdict_.fail("node {}: node {} loses, and it is the other that is configured to", side, loser);
+    if (loser == side) seen_[side].gives_in = true;
 }
 
 // Nothing was in flight when it came back: whatever makes it pull ahead again (states 17) has been written

@@ -36,6 +36,8 @@ class Checker {
     }
     // Of the last power failure of this node (I25).
     const Oracle::Remains& remains(unsigned side) const { return seen_[side].remains; }
+    // This node's handshake has decided about a split brain as the configuration says.
+    void split_brain_solved(unsigned side, unsigned primaries, bool self_wins);
     // A write has just been reported to its application.
     void write_completed(unsigned side, WriteId id) const;
 
@@ -81,6 +83,7 @@ class Checker {
         bool lost_what_it_relied_on = false;  // and was disconnected then, or later
         uint32_t stored_flags = 0;            // of the superblock on stable storage
         uint64_t size_sectors = 0;
+        bool gives_in = false;  // in this connection, as the after-sb policies say
         uint64_t interruptions = 0;
         uint64_t session = 0;
         uint64_t in_contact_since = 0;  // in the order of the oracle

@@ -164,6 +164,13 @@ void Simulation::check_epochs(const Node& node) {
         }
 }
 
+// What a handler does, a moment later.
+void Simulation::restart(Node& node) {
+    scheduler_.after(scheduler_.random.below(10'000), [this, &node, incarnation = node.incarnation()] {
+        if (node.incarnation() == incarnation) stop(node, false);
+    });
+}
+
 // Without the wish for it no administrator promotes a node while the other may have newer data.
 bool Simulation::may_promote(const Node& node, const VolumeSet& volume) const {
     if (scenario_.promote_anything) return true;

@@ -27,6 +27,12 @@ size_t Journal::count(std::string_view text) const {
 void Host::log(engine::LogLevel, std::string_view line) {
     if (line.find("Split-Brain detected") != std::string_view::npos) ++split_brains_detected;
     journal_.add(name_, line);
+    const size_t solved = line.find(" primaries, automatically solved. Sync from ");
+    const size_t minor = line.find("drbd") + 4;  // which is the volume's number
+    if (solved != std::string_view::npos && solved > minor && split_brain_solved)
+        split_brain_solved(static_cast<unsigned>(line[minor] - '0'),
+                           static_cast<unsigned>(line[solved - 1] - '0'),
+                           line.find("Sync from this") != std::string_view::npos);
 }
 
 void Host::random_bytes(std::span<uint8_t> bytes) {
@@ -54,6 +60,7 @@ void Host::run_handler(std::string_view name, int, std::function<void(int)> done
                           : 0;
     const int code = fixed == exit_codes.end() ? drawn : fixed->second;
     journal_.add(name_, fmt::format("handler {} ({})", name, code));
+    if (handler_called) handler_called(name);
     const uint64_t delay_us = scheduler_.random.below(model_.delay_us_max + 1);
     handlers_.push_back(scheduler_.after(delay_us, [this, code, done = std::move(done)] {
         done(code);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -63,6 +64,11 @@ class Host : public engine::Host {
     HandlerModel& model() { return model_; }
     // What the handler of this name answers, instead of what is drawn.
     std::map<std::string, int, std::less<>> exit_codes;
+
+    // Told of each handler that is called.
+    std::function<void(std::string_view name)> handler_called;
+    // The after-sb policies have decided, for so many Primaries.
+    std::function<void(unsigned volume, unsigned primaries, bool self_wins)> split_brain_solved;
 
     // Lines of the log that say what a run needs to know.
     uint64_t split_brains_detected = 0;

@@ -122,6 +122,13 @@ engine::ConnectCommand Node::connect_command(bool discard_my_data) const {
     command.local = {"ipv4", side_ == 0 ? "10.0.7.105" : "10.0.7.106", 7788};
     command.peer = {"ipv4", side_ == 0 ? "10.0.7.106" : "10.0.7.105", 7788};
     command.options = scenario_.net;
+    // The nodes' files name the same node.
+    using Policy = config::AfterSplitBrain;
+    Policy& policy = command.options.after_sb_0pri;
+    if (side_ == 1 && policy == Policy::discard_local)
+        policy = Policy::discard_remote;
+    else if (side_ == 1 && policy == Policy::discard_remote)
+        policy = Policy::discard_local;
     command.discard_my_data = discard_my_data;
     return command;
 }

@@ -174,6 +174,28 @@ void draw_volumes(Random& random, Scenario& s) {
     if (s.volumes_apart) s.weights.promote += 5, s.weights.demote += 5;
 }
 
+void draw_policies(Random& random, Scenario& s) {
+    using Policy = config::AfterSplitBrain;
+    using Conflict = config::RrConflict;
+    const Policy without[] = {
+        Policy::disconnect,           Policy::discard_younger_primary, Policy::discard_older_primary,
+        Policy::discard_zero_changes, Policy::discard_least_changes,   Policy::discard_local,
+        Policy::discard_remote};
+    const Policy with_one[] = {Policy::disconnect, Policy::consensus, Policy::discard_secondary,
+                               Policy::call_pri_lost_after_sb, Policy::violently_as0p};
+    const Policy with_two[] = {Policy::disconnect, Policy::call_pri_lost_after_sb, Policy::violently_as0p};
+    const Conflict conflicts[] = {Conflict::disconnect, Conflict::call_pri_lost, Conflict::violently};
+    config::NetOptions& net = s.net;
+    net.after_sb_0pri = without[random.below(7)];
+    net.after_sb_1pri = with_one[random.below(5)];
+    net.after_sb_2pri = with_two[random.below(3)];
+    net.rr_conflict = conflicts[random.below(3)];
+    net.always_asbp = random.chance(30);
+    s.lost_primary_restarts = random.chance(60);
+    s.promote_anything |= random.chance(50);
+    if (net.protocol == config::Protocol::c && random.chance(40)) net.allow_two_primaries = true;
+}
+
 }  // namespace
 
 Scenario Scenario::draw(Random& random, uint64_t seed) {
@@ -187,7 +209,10 @@ Scenario Scenario::draw(Random& random, uint64_t seed) {
         draw_extras(extras, s);
         if (seed >= first_seed_with_all) draw_rest(extras, s);
     }
-    if (seed >= first_seed_with_volumes) {
+    if (seed >= first_seed_with_policies) {
+        Random policies(seed * 0x9e3779b97f4a7c15);
+        draw_policies(policies, s);
+    } else if (seed >= first_seed_with_volumes) {
         Random volumes(~seed << 1);
         draw_volumes(volumes, s);
     }
@@ -208,7 +233,11 @@ std::string Scenario::describe() const {
         weights.power_loss, weights.kill, weights.cut, weights.reset, weights.disk_error, weights.promote,
         weights.demote, weights.disconnect, weights.detach, weights.invalidate, weights.pause, weights.verify,
         weights.suspend, weights.invalidate_remote, weights.force_detach,
-        resolves_split_brain() ? ", resolves split brains" : "",
+        net.after_sb_0pri != config::AfterSplitBrain::disconnect || may_decide_against_primary()
+            ? fmt::format(", after-sb {}/{}/{}, rr-conflict {}", static_cast<int>(net.after_sb_0pri),
+                          static_cast<int>(net.after_sb_1pri), static_cast<int>(net.after_sb_2pri),
+                          static_cast<int>(net.rr_conflict))
+            : "",
         disk.fencing != config::Fencing::dont_care ? ", fencing" : "",
         net.on_congestion != config::OnCongestion::block ? ", pulls ahead" : "",
         promote_anything ? ", promotes anything" : "", both_machines_fail ? ", both fail" : "",

@@ -65,9 +65,18 @@ struct Scenario {
     static constexpr uint64_t first_seed_with_all = 200'000;
     // From this one on also what draw_volumes() draws, from another sequence.
     static constexpr uint64_t first_seed_with_volumes = 300'000;
+    // From this one on what draw_policies() draws instead.
+    static constexpr uint64_t first_seed_with_policies = 400'000;
     static Scenario draw(Random& random, uint64_t seed);
     std::string describe() const;
-    bool resolves_split_brain() const { return net.after_sb_0pri != config::AfterSplitBrain::disconnect; }
+    // The policies may decide against a Primary, which rr-conflict then may keep from giving in.
+    bool may_decide_against_primary() const {
+        using Policy = config::AfterSplitBrain;
+        const auto may = [](Policy policy) {
+            return policy == Policy::call_pri_lost_after_sb || policy == Policy::violently_as0p;
+        };
+        return may(net.after_sb_1pri) || may(net.after_sb_2pri);
+    }
 
     uint64_t data_sectors = 0;   // of the DRBD device, about
     unsigned volumes = 1;        // all of that size; those behind the first with internal meta data
@@ -85,10 +94,11 @@ struct Scenario {
     Weights weights;
 
     bool skip_initial_sync = false;
-    bool forced_alone = false;        // the first primary --force comes before the first connect
-    bool wait_for_first_sync = true;  // before the faults begin
-    bool promote_anything = false;    // also where it makes a split brain
-    unsigned failing_disk = 0;        // the side whose disk has errors; with both there are no good data left
+    bool forced_alone = false;           // the first primary --force comes before the first connect
+    bool wait_for_first_sync = true;     // before the faults begin
+    bool promote_anything = false;       // also where it makes a split brain
+    bool lost_primary_restarts = false;  // what pri-lost and pri-lost-after-sb do
+    unsigned failing_disk = 0;  // the side whose disk has errors; with both there are no good data left
     unsigned failing_handlers_percent = 0;
     bool both_machines_fail = false;  // a power loss may take both
     uint64_t chaos_us = 20'000'000;

@@ -44,6 +44,17 @@ Simulation::Simulation(uint64_t seed)
                               sequence);
         for (Node* const node : nodes) watch_disk(*node, volume);
     }
+    for (Node* const node : nodes) listen_to(*node);
+}
+
+void Simulation::listen_to(Node& node) {
+    node.host().split_brain_solved = [this, &node](unsigned volume, unsigned primaries, bool self_wins) {
+        volumes_[volume].checker.split_brain_solved(node.side(), primaries, self_wins);
+    };
+    if (!scenario_.lost_primary_restarts) return;
+    node.host().handler_called = [this, &node](std::string_view name) {
+        if (name == "pri-lost" || name == "pri-lost-after-sb") restart(node);
+    };
 }
 
 void Simulation::watch_disk(Node& node, unsigned volume) {

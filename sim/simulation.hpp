@@ -39,6 +39,7 @@ class Simulation {
     void run_for(uint64_t us);
     void after_run(Node& node);
     void watch_disk(Node& node, unsigned volume);
+    void listen_to(Node& node);
     void say(const std::string& line) { journal_.add("admin", line); }
 
     // ---- the administrator
@@ -61,6 +62,7 @@ class Simulation {
     void detach(Node& node, VolumeSet& volume, bool force);
     void disconnect(Node& node, bool force);
     void stop(Node& node, bool power);
+    void restart(Node& node);
     void check_epochs(const Node& node);
     bool may_promote(const Node& node, const VolumeSet& volume) const;
     bool busy(const Node& node) const { return busy_[node.side()] > 0; }
