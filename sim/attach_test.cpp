@@ -77,5 +77,29 @@ TEST_F(StaleDiskTest, IsNotUsedWhenThePeersDiskFailsDuringTheAttach) {
     }
 }
 
+// The generation is the peer's, from when it was Primary; the users' write is on its disk alone (I52).
+TEST(DisklessPrimary, DoesNotAttachADiskFromBeforeThePeersGeneration) {
+    TwoNodes nodes(8);
+    nodes.mirrored();
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    ASSERT_TRUE(nodes.command(1, detach(false)).ok());
+    ASSERT_TRUE(nodes.primary(0).ok());
+    ASSERT_TRUE(nodes.secondary(0).ok());
+    ASSERT_TRUE(nodes.primary(1).ok());
+    ASSERT_EQ(nodes.write(1, 64, 8, 1), 0);
+    nodes.cable().cut();
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn == engine::ConnState::wf_connection; }));
+    ASSERT_TRUE(nodes.node(1).meta_data().apply_al().ok());
+    EXPECT_EQ(nodes.attach(1).code, engine::error_code::data_not_current);
+    nodes.cable().mend();
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.connected(); }));
+    std::vector<uint8_t> data;
+    ASSERT_EQ(nodes.read(1, 64, 8, data), 0);
+    EXPECT_EQ(data[0], 1);
+    ASSERT_TRUE(nodes.attach(1).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.in_sync(); }));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
 }  // namespace
 }  // namespace duplex::sim

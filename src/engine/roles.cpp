@@ -88,10 +88,12 @@ Task<Reply> Device::set_role(Role role, bool force) {
 // MDF_PRIMARY_IND is on stable storage (meta data R1).
 Task<> Device::role_changed(Role role, bool forced) {
     if (role == Role::primary) discard_mine = false;
+    NewGeneration generation = NewGeneration::none;
     if (disk) {
         UuidSet set = uuids();
         if (role == Role::primary)
-            start_generation(set, new_generation_at_promotion(state(), set, forced, own_generation));
+            generation = new_generation_at_promotion(state(), set, forced, own_generation);
+        start_generation(set, generation);
         set_current(set, set.current, role);
         set_uuids(set);
         Task<int> written = write_superblock();
@@ -99,7 +101,9 @@ Task<> Device::role_changed(Role role, bool forced) {
         if (error) log(LogLevel::error, "the superblock could not be written after the change of role");
     }
     if (state_.conn >= ConnState::wf_report_params) {
-        if (forced) send_uuids();
+        // To the kernel only a forced promotion is worth telling. But a peer without a disk, promoted next,
+        // has to know of what generation the data are that its users see (I52).
+        if (forced || generation != NewGeneration::none) send_uuids();
         send_state(state());
     }
     if (state_.role != role) co_return;
