@@ -493,8 +493,10 @@ void Simulation::connect_again(Node& node) {
         verdict_.fail("node {} goes StandAlone again and again without a split brain", node.side());
         return;
     }
+    // The policies may have chosen a Primary, which stays one and does not give in (rr-conflict).
+    const bool chosen = scenario_.may_decide_against_primary() && stand_alone_seen_[node.side()] % 4 == 0;
+    if (is_primary(node) && (&node == &victim || chosen)) return demote_all(node);
     if (&node != &victim) return connect(node, false);
-    if (is_primary(node)) return demote_all(node);
     connect(node, true);
 }
 
