@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/ensure.hpp"
 #include "sim/two_nodes.hpp"
 
 namespace duplex::sim {
@@ -228,6 +229,47 @@ TEST(Resync, StepsBackForTheApplications) {
         EXPECT_LT(done_kib[1], done_kib[0] / 2) << target;
         EXPECT_GT(done_kib[1], 2'000u) << target;
     }
+}
+
+// The handlers take seconds, and the state that they were started for ends meanwhile.
+class ResyncHandlerTest : public testing::Test {
+  protected:
+    ResyncHandlerTest() : nodes(8) {
+        nodes.mirrored();
+        ensure(nodes.disconnect(1).ok());
+        ensure(nodes.write(0, 0, 64, 1) == 0);
+        for (const unsigned side : {0u, 1u}) nodes.node(side).host().model().delay_us_max = 20'000'000;
+        ensure(nodes.connect(1).ok());
+    }
+    bool runs(std::string_view handler, size_t times = 1) {
+        return nodes.run_until([&] { return nodes.journal.count(handler) == times; });
+    }
+
+    TwoNodes nodes;
+};
+
+TEST_F(ResyncHandlerTest, NoSourceWithoutATarget) {
+    ASSERT_TRUE(runs("handler before-resync-source"));
+    ASSERT_TRUE(
+        nodes.command(1, [](engine::Resource& r, engine::Done done) { r.detach(0, true, std::move(done)); })
+            .ok());
+    nodes.run_for(30'000);
+    EXPECT_EQ(nodes.state(0).conn, ConnState::connected);
+    EXPECT_EQ(nodes.state(0).pdsk, DiskState::diskless);
+    ASSERT_TRUE(nodes.attach(1).ok());
+    ASSERT_TRUE(synced(nodes));
+    EXPECT_EQ(nodes.difference(), "");
+}
+
+TEST_F(ResyncHandlerTest, OfAnEarlierConnectionStartsNothing) {
+    ASSERT_TRUE(runs("handler before-resync-source"));
+    nodes.cable().reset_all();
+    ASSERT_TRUE(runs("handler before-resync-source", 2));
+    ASSERT_TRUE(synced(nodes));
+    nodes.run_for(30'000);
+    EXPECT_EQ(nodes.journal.count("Began resync as SyncSource"), 1u);
+    EXPECT_TRUE(nodes.in_sync());
+    EXPECT_EQ(nodes.difference(), "");
 }
 
 TEST(Reads, GoWhereThePolicySays) {

@@ -34,6 +34,7 @@ Resync::~Resync() {
 
 Task<> Resync::start(bool target) {
     if (is_resync(device_.state().conn)) co_return;
+    const uint64_t conn_changes = conn_changes_;
     Event answered(core_.executor);
     std::optional<int> exit_code;
     core_.ports.host.run_handler(target ? "before-resync-target" : "before-resync-source",
@@ -51,8 +52,13 @@ Task<> Resync::start(bool target) {
                         target ? "target" : "source", *exit_code));
         co_return;
     }
+    // What the handler was started for may be over: either disk, or the connection, for which the next one
+    // has a bitmap exchange and a handler of its own.
+    if (conn_changes_ != conn_changes) co_return;
     State wanted = device_.state();
-    if (wanted.conn < ConnState::connected || wanted.disk < DiskState::negotiating) co_return;
+    if (wanted.conn < ConnState::connected || wanted.disk < DiskState::negotiating ||
+        wanted.pdsk < DiskState::negotiating)
+        co_return;
     wanted.conn = target ? ConnState::sync_target : ConnState::sync_source;
     (target ? wanted.disk : wanted.pdsk) = DiskState::inconsistent;
     const StateChangeResult result = device_.change_state(wanted, ChangeKind::wish);
@@ -92,6 +98,7 @@ void Resync::begin(bool target) {
 }
 
 void Resync::state_changed(ConnState old_conn, ConnState new_conn) {
+    if (old_conn != new_conn) ++conn_changes_;
     if (is_paused(old_conn) == is_paused(new_conn) && is_resync(old_conn) == is_resync(new_conn)) return;
     const uint64_t now = core_.ports.clock.now_ms();
     if (is_paused(new_conn)) {

@@ -101,6 +101,7 @@ class Resync {
     uint64_t failed_bits_ = 0;
     bool own_blocks_failed_ = false;
     uint64_t bitmap_written_ms_ = 0;
+    uint64_t conn_changes_ = 0;
 };
 
 }  // namespace duplex::engine
