@@ -424,7 +424,18 @@ void Oracle::attached(unsigned node) {
     branch_[node] = disk_branch_[node];
 }
 
+// The peer may have got it after its completion: sent again on a new connection under protocol A or B, or
+// superseded by a write of the peer's own.
+bool Oracle::holds_by_now(unsigned node, const Exclusive& exclusive) const {
+    const Write& w = writes_[exclusive.id];
+    for (uint64_t s = w.sector.value; s < w.sector.value + w.size_sectors; ++s)
+        if (!admits(admissible(*branch_[w.node], s), tag_on(node, s))) return false;
+    return true;
+}
+
 void Oracle::resync_started(unsigned source, unsigned target) {
+    std::erase_if(exclusive_writes_[target],
+                  [&](const Exclusive& exclusive) { return holds_by_now(source, exclusive); });
     if (has_exclusive_data(target) && !discard_ordered_[target])
         verdict_.fail(
             "acknowledged writes are discarded: node {} becomes sync target with {} writes that node {} "

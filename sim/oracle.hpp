@@ -194,6 +194,8 @@ class Oracle {
         WriteId id;
         bool flushed;
     };
+    bool holds_by_now(unsigned node, const Exclusive& exclusive) const;
+    void carry_over_under_way(unsigned node);                 // into another history
     std::array<std::vector<Exclusive>, 2> exclusive_writes_;  // completed, and the peer lacks them
     // Completed, and on no good disk any more, like what a disk loses with its power: the next flush has to
     // say so.

@@ -165,6 +165,15 @@ TEST_F(OracleTest, AloneTheOwnDiskIsEnoughAndThePeerMayNotBecomeTheSource) {
     EXPECT_TRUE(verdict.failed());
 }
 
+TEST_F(OracleTest, ThePeerMayBecomeTheSourceOnceItHasWhatWasSentAgain) {
+    const WriteId write = issue(0);
+    put(0, write);
+    oracle.completed(write, alone(0));
+    put(1, write);
+    oracle.resync_started(1, 0);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+}
+
 TEST_F(OracleTest, TheAdministratorMayGiveWritesUp) {
     const WriteId write = issue(0);
     put(0, write);
