@@ -395,7 +395,9 @@ void Oracle::adopt_content(unsigned node, const char* when) {
 }
 
 void Oracle::promoted_alone(unsigned node) {
+    const bool same = branch_[node] == disk_branch_[node];
     branch_[node] = disk_branch_[node] = std::make_shared<Branch>(*disk_branch_[node]);
+    if (!same) carry_over_under_way(node);
     adopt_content(node, "promoted alone");
     primary_alone_[node] = true;
 }
@@ -410,6 +412,10 @@ void Oracle::parted() {
 void Oracle::follow_other(unsigned node) {
     if (branch_[node] == disk_branch_[1 - node]) return;
     branch_[node] = disk_branch_[1 - node];
+    carry_over_under_way(node);
+}
+
+void Oracle::carry_over_under_way(unsigned node) {
     for (const WriteId id : under_way_[node]) {
         const Write& w = writes_[id];
         for (uint64_t s = w.sector.value; s < w.sector.value + w.size_sectors; ++s) {

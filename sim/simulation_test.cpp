@@ -174,6 +174,16 @@ TEST_F(OracleTest, ThePeerMayBecomeTheSourceOnceItHasWhatWasSentAgain) {
     EXPECT_FALSE(verdict.failed()) << verdict.text();
 }
 
+TEST_F(OracleTest, AWriteUnderWayBelongsToTheHistoryOfAPromotion) {
+    oracle.promoted_alone(1);
+    oracle.follow_other(0);
+    const WriteId write = issue(0);
+    oracle.promoted_alone(0);
+    put(0, write);
+    oracle.completed(write, alone(0));
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+}
+
 TEST_F(OracleTest, TheAdministratorMayGiveWritesUp) {
     const WriteId write = issue(0);
     put(0, write);
