@@ -219,7 +219,7 @@ void Oracle::completed(WriteId id, const Completion& c) {
         const bool same_branch = disk_branch_[peer] == branch_[c.node];
         if (admits(set, tag_on(peer, s))) {
             // A write beside it, and maybe not the last of the two.
-            if (same_branch && !kept_contact && tag_on(peer, s) != w.tag)
+            if (same_branch && (!kept_contact || c.asynchronous) && tag_on(peer, s) != w.tag)
                 excuses_[peer][s] = {in_transit, c.session};
             continue;
         }

@@ -184,6 +184,21 @@ TEST_F(OracleTest, AWriteUnderWayBelongsToTheHistoryOfAPromotion) {
     EXPECT_FALSE(verdict.failed()) << verdict.text();
 }
 
+TEST_F(OracleTest, AnAsynchronousWriteBesideAnotherMayArriveAfterTheResync) {
+    const WriteId one = issue(0);
+    const WriteId other = issue(0);
+    put(0, one), put(1, one);
+    Oracle::Completion c = contact(0);
+    c.asynchronous = true;
+    oracle.completed(one, c);
+    put(0, other);
+    oracle.completed(other, c);
+    oracle.in_sync(0, {0, 0}, true);
+    EXPECT_FALSE(verdict.failed()) << verdict.text();
+    oracle.in_sync(0, {1, 1}, true);
+    EXPECT_TRUE(verdict.failed()) << "the connection it was under way on is gone";
+}
+
 TEST_F(OracleTest, TheAdministratorMayGiveWritesUp) {
     const WriteId write = issue(0);
     put(0, write);
