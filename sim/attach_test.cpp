@@ -101,5 +101,34 @@ TEST(DisklessPrimary, DoesNotAttachADiskFromBeforeThePeersGeneration) {
     EXPECT_EQ(nodes.difference(), "");
 }
 
+// The peer's disk fails where it should take the generation of the Primary without one, and the peer is lost
+// in the middle of the attach: what the users write from then on is a generation of its own (I28, I33).
+TEST(DisklessPrimary, BeginsAGenerationWhenThePeerIsLostDuringTheAttach) {
+    TwoNodes nodes(8, [](Scenario& s) { s.net.connect_int_s = 1; });
+    nodes.mirrored();
+    nodes.node(1).data_disk().broken = {0, nodes.node(1).data_disk().limits().size_sectors, 100, false, true};
+    ASSERT_TRUE(nodes.command(0, detach(false)).ok());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).pdsk == DiskState::diskless; }));
+    nodes.node(1).data_disk().broken = {};
+    ASSERT_TRUE(nodes.node(0).meta_data().apply_al().ok());
+    nodes.start_command(0, [&](engine::Resource& r, engine::Done done) {
+        r.attach(0, nodes.node(0).attach_command(), std::move(done));
+    });
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).disk == DiskState::negotiating; }));
+    nodes.cable().reset_all();
+    nodes.cable().cut();
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).disk != DiskState::negotiating; }));
+    ASSERT_EQ(nodes.state(0).disk, DiskState::up_to_date);
+    ASSERT_EQ(nodes.write(0, 64, 8, 1), 0);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(1).conn < engine::ConnState::connected; }));
+    ASSERT_TRUE(nodes.node(1).meta_data().apply_al().ok());
+    ASSERT_TRUE(nodes.attach(1).ok());
+    nodes.cable().mend();
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).conn == engine::ConnState::stand_alone; }));
+    // The failed write of the peer's generation is stable after all: not that the users' data are the older.
+    EXPECT_EQ(nodes.journal.count("Split-Brain detected but unresolved"), 2u);
+    EXPECT_EQ(nodes.journal.count("I shall become SyncTarget"), 0u);
+}
+
 }  // namespace
 }  // namespace duplex::sim

@@ -123,6 +123,11 @@ NewCurrent new_current_due(const State& old_state, const State& new_state, const
     const bool frozen = new_state.susp_nod || (new_state.susp_fen && replicate(old_state));
     if (contact_to_peer_data_lost(old_state.pdsk, new_state.pdsk) && (somebody_primary || was_ahead))
         return frozen ? NewCurrent::pending : NewCurrent::now;
+    // Deviation: nor does a peer that was lost in the middle of a Primary's attach have what its users write
+    // from then on; it may be without a disk, and have no data to lose contact with.
+    if (old_state.disk == DiskState::negotiating && new_state.conn < ConnState::connected &&
+        new_state.role == Role::primary)
+        return NewCurrent::now;
     // D9
     const bool peer_promoted = old_state.peer != Role::primary && new_state.peer == Role::primary;
     if (new_state.pdsk < DiskState::inconsistent && peer_promoted) return NewCurrent::now;
