@@ -351,6 +351,8 @@ void Checker::before_stop(Node& node) {
 
 void Checker::after_stop(Node& node, bool power) {
     Seen& seen = seen_[node.side()];
+    // What the other one's users read from now on says nothing of what came to this disk last.
+    if (oracle_.founded() && seen.open_to_users && seen_[1 - node.side()].open_to_users) oracle_.parted();
     seen.state = State{};
     seen.open_to_users = false;
     seen.ended_before_return.reset();
