@@ -249,5 +249,34 @@ TEST(AlStripesTest, AnotherNumberOfExtentsTakesEffectAtOnce) {
     EXPECT_EQ(nodes.difference(), "");
 }
 
+// Requests that are frozen end only with the next connection, and that does not wait for the resize.
+TEST_F(ResizeTest, OfAFrozenPrimary) {
+    TwoNodes nodes(8, [](Scenario& s) {
+        s.disk.fencing = config::Fencing::resource_and_stonith;
+        s.net.ping_int_s = s.net.connect_int_s = 1;
+        s.net.timeout_ds = 20;
+    });
+    nodes.mirrored();
+    ASSERT_TRUE(nodes.command(0, resize()).ok());  // no limit any more
+    nodes.run_for(1000);
+    ASSERT_TRUE(synced(nodes));
+    for (const unsigned side : {0u, 1u}) {
+        nodes.node(side).host().exit_codes["fence-peer"] = 1;
+        enlarge(nodes, side, 4 * mib);
+    }
+    nodes.cable().cut();
+    nodes.start_write(0, 0, 8, 1);
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.state(0).susp_fen; }));
+    nodes.start_command(0, resize());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.answered(); }));
+    EXPECT_TRUE(nodes.state(0).susp_fen);
+    EXPECT_EQ(nodes.ended(), 0u);
+    nodes.cable().mend();
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.connected() && nodes.ended() == 1; }));
+    EXPECT_EQ(nodes.errors(), 0u);
+    EXPECT_FALSE(nodes.state(0).susp_fen);
+    EXPECT_GT(size(nodes, 1), 11 * mib);
+}
+
 }  // namespace
 }  // namespace duplex::sim

@@ -116,11 +116,15 @@ Task<Reply> Device::change_al_slots() {
     co_return error ? Reply{error_code::meta_io, fmt::format("error {}", error)} : Reply{};
 }
 
-// With nothing of the applications' under way; an error costs the disk.
+// With nothing of the applications' under way at the disk; an error costs the disk. What is frozen ends with
+// the next connection, and that has to know the size first.
 Task<int> Device::change_quietly(uint64_t new_size_sectors, NewArea area, bool new_is_clean) {
     DiskUse use(*this);
     app.suspend();
-    while (app.in_flight() > 0) {
+    const auto busy = [this] {
+        return core_.suspended() ? !app.quiet() || disk->al.changing() : app.in_flight() > 0;
+    };
+    while (busy()) {
         auto woken = core_.changed.wait();
         co_await woken;
     }
