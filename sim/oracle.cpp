@@ -358,12 +358,14 @@ Oracle::Remains Oracle::remains(unsigned node, const std::vector<uint64_t>& befo
         if (now == before[i] || !counts(before[i])) continue;
         const Write& lost = writes_[write_of(before[i])];
         if (lost.ended == 0 || lost.failed || lost.ended > remains.first_lost) continue;
-        // A part of what was in flight may have taken its place.
+        // A part of what was in flight may have taken its place, also of a write that was issued before it,
+        // and was not yet complete.
+        const auto follows = [&](WriteId id) {
+            const Write& w = writes_[id];
+            return w.tag == now && (w.ended == 0 || w.ended > lost.issued);
+        };
         const Admissible& set = admissible(*disk_branch_[node], touched_order_[i]);
-        if (std::any_of(set.begin(), set.end(), [&](WriteId id) {
-                return writes_[id].tag == now && writes_[id].issued > lost.issued;
-            }))
-            continue;
+        if (now != 0 ? follows(write_of(now)) : std::any_of(set.begin(), set.end(), follows)) continue;
         remains.first_lost = lost.ended;
         remains.lost = fmt::format("{} in sector {}", name(before[i]), touched_order_[i]);
     }

@@ -350,6 +350,26 @@ TEST_F(OracleTest, APowerFailureTakesWhatCameLast) {
     }
 }
 
+// Under protocol A what is on its way to the disk has completed, and so has what comes after it.
+TEST_F(OracleTest, APowerFailureInTheMiddleOfANewerWriteTakesNothing) {
+    Oracle::Completion asynchronous = contact(0);
+    asynchronous.asynchronous = true;
+    const WriteId first = issue(0);
+    put(0, first), put(1, first);
+    oracle.completed(first, asynchronous);
+    const std::vector<uint64_t> before = oracle.snapshot(1);
+    const WriteId second = issue(0);
+    put(0, second);
+    oracle.completed(second, asynchronous);
+    const WriteId third = issue(0);
+    put(0, third);
+    oracle.completed(third, asynchronous);
+    put(1, second);
+    const Oracle::Remains remains = oracle.remains(1, before, 0);
+    EXPECT_EQ(remains.first_lost, UINT64_MAX);
+    EXPECT_EQ(remains.last_kept, oracle.write(second).issued);
+}
+
 TEST_F(OracleTest, InSyncMeansEqual) {
     const WriteId write = issue(0);
     put(0, write);
