@@ -507,7 +507,7 @@ def test_same_answers(ready):
         both(pair, "connect r0 {me} {peer} --verify-alg=crc32c")
         pair.connected()
         same_words(pair, CONNECTED, differences)
-        pair.down()
+        both(pair, "down r0")
         same_words(pair, DOWN, differences)
     finally:
         print("\n".join(differences))

@@ -85,7 +85,7 @@ class KernelNode(Node):
         if self._kernel.poll() is not None:
             raise LabError(f"{self.name}: the kernel ended with {self._kernel.returncode}; console:\n{self.log_text()[-3000:]}")
         try:
-            return self._execute("true", 2).status == 0
+            return self._execute("true", 1).status == 0
         except (OSError, WaitExpired, LabError):
             return False
 
@@ -133,9 +133,8 @@ def _connect(node, limit_s):
     """A connection to the machine's control channel: a shell reads what is sent."""
     channel = network.socket_inside(node.holder)
     try:
-        channel.settimeout(1.0)
-        channel.connect(("10.99.0.2", 2323))
         channel.settimeout(limit_s)
+        channel.connect(("10.99.0.2", 2323))
         return channel
     except OSError:
         channel.close()
